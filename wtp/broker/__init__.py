@@ -1,0 +1,1 @@
+"""Everything that speaks Pulsar: the client, the admin client, and the embedded broker."""
