@@ -1,7 +1,7 @@
 """What the admin REST needs from a broker. `server.py` implements it; tests bring a fake.
 
-Topic names are complete (`persistent://public/default/video`, maybe with `-partition-3`), namespaces
-are `tenant/name`. Errors that REST turns into an answer:
+Topic names are complete (`persistent://public/default/video`, maybe with `-partition-3`),
+namespaces are `tenant/name`. Errors that REST turns into an answer:
 
     NotFound                     404   namespace, topic, subscription or message
     BrokerError code "exists"    409   created twice
@@ -104,15 +104,15 @@ class Broker(Protocol):
     def stats(self, name: str) -> Json:
         """Statistics of one topic in Pulsar's key names; NotFound.
 
-        `msgRateIn`, `msgThroughputIn`, `msgRateOut`, `msgThroughputOut` (per second), `msgInCounter`,
-        `bytesInCounter`, `msgOutCounter`, `bytesOutCounter`, `averageMsgSize`, `storageSize`,
+        `msgRateIn`, `msgThroughputIn`, `msgRateOut`, `msgThroughputOut` (per second),
+        `msgInCounter`, `bytesInCounter`, `msgOutCounter`, `bytesOutCounter`, `averageMsgSize`, `storageSize`,
         `backlogSize`, `publishers` (list of `{accessMode, producerId, producerName, msgRateIn,
         msgThroughputIn, averageMsgSize, address, connectedSince, clientVersion, metadata}`),
         `subscriptions` (name -> `{type, msgBacklog, unackedMessages, msgRateOut, msgThroughputOut,
         msgOutCounter, bytesOutCounter, msgRateRedeliver, isDurable, activeConsumerName,
         consumers: [{consumerName, availablePermits, unackedMessages, msgRateOut, msgOutCounter,
-        bytesOutCounter, address, connectedSince, clientVersion, metadata}]}`), `deduplicationStatus`
-        ("Enabled" or "Disabled"), `ownerBroker`.
+        bytesOutCounter, address, connectedSince, clientVersion, metadata}]}`),
+        `deduplicationStatus` ("Enabled" or "Disabled"), `ownerBroker`.
         """
         ...
 
@@ -172,5 +172,5 @@ class Broker(Protocol):
         ...
 
     async def peek(self, name: str, subscription: str, nth: int) -> Entry:
-        """Return the nth entry (from 1) of a subscription's backlog; NotFound when there is none."""
+        """Return the nth entry (from 1) of a subscription's backlog; NotFound."""
         ...

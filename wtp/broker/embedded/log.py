@@ -37,11 +37,11 @@ class TopicLog:
         raise NotImplementedError
 
     @property
-    def bytes(self) -> int:
+    def size_bytes(self) -> int:
         """Size on disk."""
         raise NotImplementedError
 
-    def append(self, blob: bytes, publish_ms: int, count: int) -> Position:
+    def append(self, blob: bytes, publish_ms: int, messages: int) -> Position:
         """Write one entry; it is in the page cache (and survives kill -9) when this returns.
 
         Raises:

@@ -38,13 +38,13 @@ class Entry(NamedTuple):
     Attributes:
         position: Where it lies.
         publish_ms: The producer's publish time, Unix milliseconds.
-        count: Messages in it (1, or the size of the batch).
+        messages: Messages in it (1, or the size of the batch).
         blob: Magic, checksum, metadata size, metadata and payload, as the producer sent them.
     """
 
     position: Position
     publish_ms: int
-    count: int
+    messages: int
     blob: bytes
 
 
