@@ -1,0 +1,178 @@
+"""Where settings come from: profiles, overridden key by key; and where data lives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from wtp.config.schema import Settings
+from wtp.errors import ConfigError
+
+PACKAGE = Path(__file__).resolve().parent.parent
+"""The installed package; profiles ride in the wheel beside its modules."""
+
+
+def home() -> Path:
+    """The data folder: `$WTP_HOME`, else the user's (platformdirs)."""
+    if os.environ.get("WTP_HOME"):
+        return Path(os.environ["WTP_HOME"])
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("wtp", appauthor=False))
+
+
+def certs_folder(settings: Settings) -> Path:
+    """Where the certificate is: as set, `./certs` inside a checkout, else in the data folder."""
+    if settings.router.certs:
+        return Path(settings.router.certs)
+    local = Path("certs")
+    if (local / "README.md").is_file() and Path("pyproject.toml").is_file():
+        return local
+    return home() / "certs"
+
+
+def broker_folder(settings: Settings) -> Path:
+    """Where the embedded broker keeps its data."""
+    return Path(settings.broker.data) if settings.broker.data else home() / "broker"
+
+
+def profile_folders() -> list[Path]:
+    """Where a profile name is looked up, in this order."""
+    built_in = PACKAGE / "profiles"
+    checkout = PACKAGE.parent / "profiles"
+    folders = [Path("profiles"), home() / "profiles", built_in, checkout]
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def find_profile(name: str) -> Path:
+    """The file of a profile, by path or by name.
+
+    Raises:
+        ConfigError: There is none; the message lists the names there are.
+    """
+    if name.endswith((".yaml", ".yml")) or os.sep in name:
+        if Path(name).is_file():
+            return Path(name)
+        raise ConfigError(f"There is no profile file {name}.", hint="Check the path.")
+    for folder in profile_folders():
+        path = folder / f"{name}.yaml"
+        if path.is_file():
+            return path
+    known = sorted({p.stem for folder in profile_folders() for p in folder.glob("*.yaml")})
+    raise ConfigError(
+        f"There is no profile {name!r}.", hint=f"Known: {', '.join(known)}; or give a file's path."
+    )
+
+
+def _lines(node: yaml.Node | None, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
+    """Line numbers (from 1) of every key of a YAML tree, by path."""
+    out: dict[tuple[str, ...], int] = {}
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*path, str(key.value))
+            out[inner] = key.start_mark.line + 1
+            out.update(_lines(value, inner))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            inner = (*path, str(index))
+            out[inner] = value.start_mark.line + 1
+            out.update(_lines(value, inner))
+    return out
+
+
+def parse(text: str, source: str) -> Settings:
+    """Settings out of the text of a profile.
+
+    Args:
+        text: YAML.
+        source: What to call it in errors, usually the path.
+
+    Raises:
+        ConfigError: Not YAML, an unknown key, or a wrong type or value; names source and line.
+    """
+    try:
+        node = yaml.compose(text, yaml.SafeLoader)
+        raw: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise ConfigError(f"{source}, line {line}: {problem}.", hint="Mend the file.") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{source}: {error}.", hint="Mend the file.") from error
+    if raw is None:
+        raw = {}
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{source}, line 1: a profile is a mapping of sections.")
+    lines = _lines(node)
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as error:
+        raise _explain(error, source, lines) from error
+
+
+def _explain(
+    error: ValidationError, source: str, lines: Mapping[tuple[str, ...], int]
+) -> ConfigError:
+    """Say each fault with its line."""
+    sentences = []
+    for fault in error.errors(include_url=False):
+        path = tuple(str(part) for part in fault["loc"])
+        known = next((path[:n] for n in range(len(path), 0, -1) if path[:n] in lines), ())
+        line = lines.get(known, 1)
+        key = ".".join(known or path)
+        what = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].lower()
+        sentences.append(f"{source}, line {line}: {key}: {what}.")
+    return ConfigError(" ".join(sentences), hint="Every key is described in profiles/local.yaml.")
+
+
+def override(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """Put flags and environment over a profile.
+
+    Args:
+        settings: The profile's.
+        values: Dotted key to value; None leaves the profile's.
+
+    Raises:
+        ConfigError: A value is of a wrong type or out of its limits.
+    """
+    raw = settings.model_dump()
+    for key, value in values.items():
+        if value is None:
+            continue
+        *sections, name = key.split(".")
+        target = raw
+        for section in sections:
+            target = target[section]
+        target[name] = value
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as error:
+        sentences = [
+            f"{'.'.join(map(str, f['loc']))} = {f['input']!r}: {f['msg'].lower()}."
+            for f in error.errors(include_url=False)
+        ]
+        raise ConfigError(" ".join(sentences), hint="See --help.") from error
+
+
+def load(profile: str = "local", values: Mapping[str, Any] | None = None) -> Settings:
+    """Settings of a profile with flags and environment over it.
+
+    Args:
+        profile: Name or path.
+        values: Dotted key to value, None for "not given".
+
+    Raises:
+        ConfigError: As `find_profile`, `parse` and `override`.
+    """
+    path = find_profile(profile)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.", hint="Mend the file.") from error
+    return override(parse(text, str(path)), values or {})

@@ -1,0 +1,191 @@
+"""Every setting, declared once: type, default, limits, help, environment variable.
+
+A field's `env` is the environment variable and gives the command line its flag's help and default;
+the dotted path is the key in a profile. Precedence: flag > environment > profile > default.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from wtp.model import Kind
+
+Address = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s\[\]]+):\d{1,5}$")]
+"""`HOST:PORT`, an IPv6 host in brackets; port 0 takes a free one."""
+
+DEFAULT_TEMPLATE = "persistent://public/{room}/{kind}"
+
+
+def setting(default: Any, help_text: str, env: str = "", **limits: Any) -> Any:
+    """A setting: its default, one sentence for people, its environment variable."""
+    return Field(default, description=help_text, json_schema_extra={"env": env}, **limits)
+
+
+class Section(BaseModel):
+    """A group of settings; unknown keys are refused, values are not bent into type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class LimitSettings(Section):
+    """Caps that keep one peer from taking everything (notes on security)."""
+
+    sessions: int = setting(1000, "Sessions in all.", ge=1)
+    sessions_per_address: int = setting(200, "Sessions from one address; loopback is exempt.", ge=1)
+    half_open: int = setting(256, "Handshakes under way at once.", ge=1)
+    handshake_s: float = setting(5.0, "Seconds a handshake may take.", gt=0)
+    idle_s: float = setting(15.0, "Seconds of silence that end a session.", gt=0)
+    tracks_per_session: int = setting(64, "Tracks one session may publish.", ge=1)
+    streams_per_session: int = setting(256, "Open incoming streams of one session.", ge=4)
+    reliable_buffer_bytes: int = setting(
+        8 * 1024 * 1024, "Unreceipted bytes of one reliable track before it is pushed back.", ge=1
+    )
+
+
+class QueueSettings(Section):
+    """The router's queue of each live track; whole objects are dropped, non-key first."""
+
+    audio_objects: int = setting(50, "Audio objects that wait at most.", ge=1)
+    video_objects: int = setting(60, "Video and screen objects that wait at most.", ge=1)
+    unreceipted: int = setting(4, "Objects of a live track handed to Pulsar at once.", ge=1)
+    stall_ms: int = setting(500, "Waiting time after which the backlog goes.", ge=1)
+
+
+class RouterSettings(Section):
+    """`wtp router` and whoever connects to it."""
+
+    listen: Address = setting(
+        "127.0.0.1:4433", "UDP and TCP address to listen on.", "WTP_ROUTER_LISTEN"
+    )
+    url: str = setting("https://127.0.0.1:4433/wt", "URL of the router.", "WTP_ROUTER")
+    certs: str = setting(
+        "", "Folder of the certificate; empty: ./certs in a checkout, else the data folder's.",
+        "WTP_CERTS",
+    )  # fmt: skip
+    insecure_no_auth: bool = setting(
+        False, "Allow a public address without authentication.", "WTP_INSECURE_NO_AUTH"
+    )
+    retry: bool | None = setting(
+        None, "Validate client addresses by Retry; null: on for public addresses."
+    )
+    mtu: int = setting(0, "UDP payload size in bytes; 0 probes it.", "WTP_MTU", ge=0, le=9000)
+    origins: list[str] = setting(
+        [], "Origins of pages that may connect; empty: pages of this host and files."
+    )
+    limits: LimitSettings = LimitSettings()
+    queues: QueueSettings = QueueSettings()
+
+
+class BrokerSettings(Section):
+    """The broker, embedded or a Pulsar cluster."""
+
+    url: str = setting("pulsar://127.0.0.1:6650", "URL of the broker.", "WTP_BROKER")
+    admin: str = setting("http://127.0.0.1:8080", "URL of the broker's admin API.", "WTP_ADMIN")
+    start: bool = setting(
+        False, "Start an embedded broker when nothing answers at the URL.", "WTP_BROKER_START"
+    )
+    listen: Address = setting(
+        "127.0.0.1:6650", "Address of the embedded broker.", "WTP_BROKER_LISTEN"
+    )
+    http: Address = setting(
+        "127.0.0.1:8080", "HTTP address of the embedded broker.", "WTP_BROKER_HTTP"
+    )
+    data: str = setting(
+        "", "Data folder of the embedded broker; empty: in the data folder.", "WTP_BROKER_DATA"
+    )
+    fsync: Literal["never", "interval", "always"] = setting(
+        "interval", "When written data is forced to disk: never, interval (1 s), always (before "
+        "the receipt).", "WTP_FSYNC",
+    )  # fmt: skip
+    segment_mb: int = setting(64, "Size at which a log segment is closed, MiB.", ge=1, le=1024)
+
+
+class RoomSettings(Section):
+    """Rooms are Pulsar namespaces; whoever creates one sets its policies."""
+
+    room: str = setting("default", "Room to publish to or read from.", "WTP_ROOM")
+    create: bool = setting(False, "Create a missing room through the admin URL.")
+    retention_minutes: int = setting(1440, "Minutes that messages are kept; -1: for ever.", ge=-1)
+    retention_mb: int = setting(1024, "MiB of messages kept per topic; -1: no limit.", ge=-1)
+    deduplication: bool = setting(True, "Drop what a producer sends twice.")
+
+
+class TopicSettings(Section):
+    """Where objects go: a template per kind with `{room}` and `{kind}`."""
+
+    template: str = setting(DEFAULT_TEMPLATE, "Topic of every kind that has none of its own.")
+    kinds: dict[str, str] = setting({}, "Topic template by kind.")
+
+    @field_validator("kinds")
+    @classmethod
+    def _known_kinds(cls, value: dict[str, str]) -> dict[str, str]:
+        for kind in value:
+            if kind not in Kind.__members__.values():
+                raise ValueError(f"{kind!r} is no kind; kinds are {', '.join(Kind)}")
+        return value
+
+    def topic(self, room: str, kind: Kind) -> str:
+        """The full topic name of a room's kind."""
+        return self.kinds.get(kind.value, self.template).format(room=room, kind=kind.value)
+
+
+class LegacySettings(Section):
+    """Senders that speak the original platform's 32-byte framing."""
+
+    content_types: dict[str, str] = setting({}, "Content type by kind.")
+
+
+class PublishSettings(Section):
+    """What `wtp publish` sends when no flag says otherwise."""
+
+    codec: Literal["h264", "jpeg"] = setting("h264", "Video codec.", "WTP_CODEC")
+    fps: float = setting(30.0, "Pictures a second.", "WTP_FPS", gt=0, le=240)
+    size: str = setting(
+        "640x480", "Picture size, WIDTHxHEIGHT.", "WTP_SIZE", pattern=r"^\d{2,5}x\d{2,5}$"
+    )
+    bitrate: str = setting(
+        "2.5M", "Video bit rate in bit/s; k and M are understood.", "WTP_BITRATE",
+        pattern=r"^\d+(\.\d+)?[kM]?$",
+    )  # fmt: skip
+    quality: int = setting(70, "JPEG quality.", "WTP_QUALITY", ge=1, le=100)
+    gop: int = setting(60, "Pictures from key frame to key frame.", ge=1, le=600)
+
+
+class LoggingSettings(Section):
+    """Logs go to stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", "Least severity that is logged.", "WTP_LOG_LEVEL"
+    )
+
+
+class Settings(Section):
+    """All settings of a profile."""
+
+    router: RouterSettings = RouterSettings()
+    broker: BrokerSettings = BrokerSettings()
+    rooms: RoomSettings = RoomSettings()
+    topics: TopicSettings = TopicSettings()
+    legacy: LegacySettings = LegacySettings()
+    publish: PublishSettings = PublishSettings()
+    logging: LoggingSettings = LoggingSettings()
+
+
+def find(key: str) -> tuple[Any, str, str]:
+    """Look a setting up by its dotted key.
+
+    Returns:
+        Its default, its help sentence and its environment variable ("" when it has none).
+    """
+    *sections, name = key.split(".")
+    model: type[BaseModel] = Settings
+    for section in sections:
+        annotation = model.model_fields[section].annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)  # noqa: S101, PT018 - the schema above
+        model = annotation
+    info = model.model_fields[name]
+    extra = info.json_schema_extra
+    env = str(extra.get("env", "")) if isinstance(extra, dict) else ""
+    return info.default, info.description or "", env

@@ -1,0 +1,103 @@
+"""Counting without losing: ledgers of objects, and latencies with fixed relative error."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+MAX_LATENCY_US = 3_600_000_000
+"""Latencies above an hour are counted as an hour."""
+
+PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What happened to the objects that reached one hop.
+
+    At every moment: offered = delivered + dropped{reason} + in flight.
+    """
+
+    offered: int = 0
+    delivered: int = 0
+    in_flight: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    bytes: int = 0
+
+    def offer(self, size_bytes: int = 0) -> None:
+        """An object arrived; it is in flight until `deliver` or `drop`."""
+        self.offered += 1
+        self.in_flight += 1
+        self.bytes += size_bytes
+
+    def deliver(self, count: int = 1) -> None:
+        """Objects went on to the next hop for good."""
+        self.in_flight -= count
+        self.delivered += count
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Objects end here."""
+        if count:
+            self.in_flight -= count
+            self.dropped[reason] += count
+
+    @property
+    def dropped_total(self) -> int:
+        """Dropped objects over all reasons."""
+        return sum(self.dropped.values())
+
+    @property
+    def balanced(self) -> bool:
+        """Whether the identity holds, with nothing negative."""
+        total = self.delivered + self.dropped_total + self.in_flight
+        return self.offered == total and self.in_flight >= 0
+
+    def snapshot(self) -> dict[str, Any]:
+        """The counts as plain values."""
+        return {
+            "offered": self.offered,
+            "delivered": self.delivered,
+            "in_flight": self.in_flight,
+            "dropped": dict(self.dropped),
+            "bytes": self.bytes,
+        }
+
+
+class Latency:
+    """Latencies of one hop or way, as a histogram in µs with three significant digits."""
+
+    def __init__(self) -> None:
+        from hdrh.histogram import HdrHistogram
+
+        self._histogram = HdrHistogram(1, MAX_LATENCY_US, 3)
+        self.n = 0
+        self.negative = 0
+        """Values below zero: clocks disagree by more than the way took; they count as 0."""
+        self.max_us = 0
+        self.last_us: int | None = None
+
+    def add(self, value_us: int) -> None:
+        """Count one latency."""
+        if value_us < 0:
+            self.negative += 1
+            value_us = 0
+        self.n += 1
+        self.last_us = value_us
+        self.max_us = max(self.max_us, value_us)
+        self._histogram.record_value(max(1, min(value_us, MAX_LATENCY_US)))
+
+    def percentile_ms(self, percent: float) -> float | None:
+        """A percentile in ms; None while nothing was counted."""
+        if not self.n:
+            return None
+        return float(self._histogram.get_value_at_percentile(percent)) / 1000
+
+    def snapshot(self) -> dict[str, Any]:
+        """`n`, percentiles and maximum; figures in ms, None while nothing was counted."""
+        out: dict[str, Any] = {"n": self.n}
+        for name, percent in PERCENTILES.items():
+            value = self.percentile_ms(percent)
+            out[f"{name}_ms"] = None if value is None else round(value, 3)
+        out["max_ms"] = round(self.max_us / 1000, 3) if self.n else None
+        return out

@@ -1,0 +1,238 @@
+"""Control messages: a u32 length (network order) and that many bytes of JSON, at most 16 KiB.
+
+One unidirectional stream each way. Every message is an object with a `type` and the fields of the
+dataclass of that name below; unknown fields are ignored, so that a later version may add some.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any
+
+from wtp.errors import WireError
+from wtp.wire.chunks import Chunks
+
+MAX_BYTES = 16 * 1024
+_LENGTH = struct.Struct("!I")
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First message of a client: who it is. `instance` tells two runs of one name apart."""
+
+    name: str
+    instance: str
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Answer to `hello`: the router's clock domain (DESIGN, section 6) and limits."""
+
+    session: str
+    boot_id: str
+    anchor_us: int
+    version: str = ""
+    room: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Announces a track under an alias of the sender's choice."""
+
+    alias: int
+    track: str
+    kind: str
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The track is taken. `last_seq`: highest sequence the broker has of it, -1 for live kinds."""
+
+    alias: int
+    last_seq: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The broker has every object of the track up to `up_to_seq` (cumulative)."""
+
+    alias: int
+    up_to_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What the router has counted of this session's tracks: alias (as text) -> name -> count."""
+
+    tracks: dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Clock exchange, either way: the sender's time."""
+
+    t0_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """Answer to `ping`: its time, when it arrived, when this left (the peer's clock), Unix µs."""
+
+    t0_us: int
+    t1_us: int
+    t2_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Asks for `flushed` once all that was sent on the aliases has been handed on.
+
+    `sent` counts the objects of each alias (as text) that this session wrote to whole streams.
+    """
+
+    sent: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """Answer to `flush`: objects received whole, and the counts of each alias, as in `stats`."""
+
+    tracks: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """The router is about to leave: finish, close and connect again later."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """Something was refused; with an alias only that track, else the session ends."""
+
+    code: str
+    message: str
+    alias: int = -1
+
+
+Message = (
+    Hello
+    | Welcome
+    | Publish
+    | Published
+    | Receipt
+    | Stats
+    | Ping
+    | Pong
+    | Flush
+    | Flushed
+    | Drain
+    | Error
+)
+_TYPES: Mapping[str, type[Message]] = {
+    cls.__name__.lower(): cls
+    for cls in (
+        Hello, Welcome, Publish, Published, Receipt, Stats,
+        Ping, Pong, Flush, Flushed, Drain, Error,
+    )
+}  # fmt: skip
+
+
+def _is_counts(value: object) -> bool:
+    return isinstance(value, dict) and all(type(v) is int for v in value.values())
+
+
+_CHECKS: Mapping[str, Any] = {
+    "str": lambda v: isinstance(v, str) and not _has_surrogates(v),
+    "int": lambda v: type(v) is int and -(2**63) <= v < 2**64,
+    "dict[str, int]": _is_counts,
+    "dict[str, dict[str, int]]": lambda v: isinstance(v, dict) and all(map(_is_counts, v.values())),
+}
+
+
+def _has_surrogates(text: str) -> bool:
+    return any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def encode(message: Message) -> bytes:
+    """A control message as bytes, length included.
+
+    Raises:
+        WireError: It takes more than 16 KiB.
+    """
+    body = {"type": type(message).__name__.lower(), **asdict(message)}
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    if len(text) > MAX_BYTES:
+        raise WireError(f"A control message of {len(text)} bytes is over 16 KiB.", code="too-large")
+    return _LENGTH.pack(len(text)) + text
+
+
+def decode(text: bytes) -> Message | None:
+    """Read one control message.
+
+    Returns:
+        The message, or None for a type this version does not know.
+
+    Raises:
+        WireError: Not a JSON object, no type, or a field that is missing or of a wrong type.
+    """
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise WireError("A control message is not JSON.", code="control") from error
+    if not isinstance(body, dict) or not isinstance(body.get("type"), str):
+        raise WireError("A control message has no type.", code="control")
+    cls = _TYPES.get(body["type"])
+    if cls is None:
+        return None
+    values: dict[str, Any] = {}
+    for item in fields(cls):
+        if item.name not in body:
+            if item.default is MISSING and item.default_factory is MISSING:
+                raise WireError(f"A {body['type']} message lacks {item.name}.", code="control")
+            continue
+        value = body[item.name]
+        if not _CHECKS[str(item.type)](value):
+            raise WireError(
+                f"{item.name} of a {body['type']} message is no {item.type}.", code="control"
+            )
+        values[item.name] = value
+    return cls(**values)
+
+
+class ControlParser:
+    """Control messages out of the bytes of one stream (after its type byte)."""
+
+    __slots__ = ("_chunks", "_length")
+
+    def __init__(self) -> None:
+        self._chunks = Chunks()
+        self._length: int | None = None
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Take bytes and yield each message that is now whole; unknown types are skipped.
+
+        Raises:
+            WireError: The bytes break the format; the parser is of no use afterwards.
+        """
+        chunks = self._chunks
+        chunks.add(data)
+        while True:
+            if self._length is None:
+                if chunks.size < _LENGTH.size:
+                    return
+                (self._length,) = _LENGTH.unpack(chunks.take(_LENGTH.size))
+                if self._length > MAX_BYTES:
+                    raise WireError("A control message is over 16 KiB.", code="too-large")
+            if chunks.size < self._length:
+                return
+            message = decode(chunks.take(self._length))
+            self._length = None
+            if message is not None:
+                yield message
