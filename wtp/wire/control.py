@@ -89,6 +89,17 @@ class Pong:
 
 
 @dataclass(frozen=True, slots=True)
+class Offset:
+    """What to add to the sender's stamps to get the receiver's clock, ± error, both in µs.
+
+    Sent before the first object by a publisher on another machine start, and when it changes.
+    """
+
+    offset_us: int
+    error_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Flush:
     """Asks for `flushed` once all that was sent on the aliases has been handed on.
 
@@ -130,6 +141,7 @@ Message = (
     | Stats
     | Ping
     | Pong
+    | Offset
     | Flush
     | Flushed
     | Drain
@@ -139,7 +151,7 @@ _TYPES: Mapping[str, type[Message]] = {
     cls.__name__.lower(): cls
     for cls in (
         Hello, Welcome, Publish, Published, Receipt, Stats,
-        Ping, Pong, Flush, Flushed, Drain, Error,
+        Ping, Pong, Offset, Flush, Flushed, Drain, Error,
     )
 }  # fmt: skip
 
