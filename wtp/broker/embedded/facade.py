@@ -105,14 +105,14 @@ class Broker(Protocol):
         """Statistics of one topic in Pulsar's key names; NotFound.
 
         `msgRateIn`, `msgThroughputIn`, `msgRateOut`, `msgThroughputOut` (per second),
-        `msgInCounter`, `bytesInCounter`, `msgOutCounter`, `bytesOutCounter`, `averageMsgSize`, `storageSize`,
-        `backlogSize`, `publishers` (list of `{accessMode, producerId, producerName, msgRateIn,
-        msgThroughputIn, averageMsgSize, address, connectedSince, clientVersion, metadata}`),
-        `subscriptions` (name -> `{type, msgBacklog, unackedMessages, msgRateOut, msgThroughputOut,
-        msgOutCounter, bytesOutCounter, msgRateRedeliver, isDurable, activeConsumerName,
-        consumers: [{consumerName, availablePermits, unackedMessages, msgRateOut, msgOutCounter,
-        bytesOutCounter, address, connectedSince, clientVersion, metadata}]}`),
-        `deduplicationStatus` ("Enabled" or "Disabled"), `ownerBroker`.
+        `msgInCounter`, `bytesInCounter`, `msgOutCounter`, `bytesOutCounter`, `averageMsgSize`,
+        `storageSize`, `backlogSize`, `publishers` (list of `{accessMode, producerId, producerName,
+        msgRateIn, msgThroughputIn, averageMsgSize, address, connectedSince, clientVersion,
+        metadata}`), `subscriptions` (name -> `{type, msgBacklog, unackedMessages, msgRateOut,
+        msgThroughputOut, msgOutCounter, bytesOutCounter, msgRateRedeliver, isDurable,
+        activeConsumerName, consumers: [{consumerName, availablePermits, unackedMessages,
+        msgRateOut, msgOutCounter, bytesOutCounter, address, connectedSince, clientVersion,
+        metadata}]}`), `deduplicationStatus` ("Enabled" or "Disabled"), `ownerBroker`.
         """
         ...
 
