@@ -1,0 +1,128 @@
+"""What crosses the border to `pulsar-client`: messages, errors, calls from its threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulsar
+
+from wtp.errors import BrokerError, BrokerUnavailable, NotFound, Refused
+
+_UNAVAILABLE = {
+    "ConnectError", "Timeout", "NotConnected", "ReadError", "ServiceUnitNotReady",
+    "BrokerMetadataError", "AlreadyClosed", "LookupError", "Disconnected",
+}  # fmt: skip
+_NOT_FOUND = {"TopicNotFound", "SubscriptionNotFound"}
+_REFUSED = {"AuthenticationError", "AuthorizationError", "NotAllowedError"}
+
+
+def translate(result: str, url: str, what: str) -> BrokerError | Refused:
+    """The error for a result name of the client."""
+    if result in _UNAVAILABLE:
+        return BrokerUnavailable(
+            f"No usable broker at {url} ({what}: {result}).",
+            hint="Check the URL, or start one: wtp broker.",
+        )
+    if result in _NOT_FOUND:
+        return NotFound(
+            f"{what}: the broker knows no such topic, namespace or subscription.",
+            hint="wtp topics list shows what there is.",
+        )
+    if result in _REFUSED:
+        return Refused(f"{what}: the broker refused ({result}).", hint="Check its access rights.")
+    codes = {"ProducerBusy": "busy", "ConsumerBusy": "busy", "ProducerQueueIsFull": "queue"}
+    return BrokerError(f"{what}: {result}.", code=codes.get(result, "broker"))
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message as it came from the broker.
+
+    Attributes:
+        topic: Full topic name.
+        key: Partition key, "" without one.
+        properties: Its properties.
+        payload: Its bytes.
+        publish_ms: The producer's publish time, Unix ms; `event_ms`: event time, 0 without one.
+        position: `ledger:entry` or `ledger:entry:batch`.
+        receive_monotonic_us: CLOCK_MONOTONIC when the client's thread got it, µs.
+        redeliveries: How often it was delivered before.
+        raw: The client's own message, for acknowledgement.
+    """
+
+    topic: str
+    key: str
+    properties: Mapping[str, str]
+    payload: bytes
+    publish_ms: int
+    event_ms: int
+    position: str
+    receive_monotonic_us: int
+    redeliveries: int
+    raw: Any
+
+
+def received(message: Any, at_us: int) -> Received:
+    """A message of the client, as it came at `at_us` (CLOCK_MONOTONIC)."""
+    where = message.message_id()
+    batch = where.batch_index()
+    position = f"{where.ledger_id()}:{where.entry_id()}" + (f":{batch}" if batch >= 0 else "")
+    return Received(
+        topic=message.topic_name(),
+        key=message.partition_key(),
+        properties=message.properties(),
+        payload=message.data(),
+        publish_ms=message.publish_timestamp(),
+        event_ms=message.event_timestamp(),
+        position=position,
+        receive_monotonic_us=at_us,
+        redeliveries=message.redelivery_count(),
+        raw=message,
+    )
+
+
+def message_id(start: str) -> Any:
+    """The client's id for `earliest`, `latest` or `ledger:entry[:batch]`.
+
+    Raises:
+        BrokerError: None of these.
+    """
+    if start == "earliest":
+        return pulsar.MessageId.earliest
+    if start == "latest":
+        return pulsar.MessageId.latest
+    try:
+        ledger, entry, *batch = (int(part) for part in start.split(":"))
+        return pulsar.MessageId(-1, ledger, entry, batch[0] if batch else -1)
+    except ValueError as error:
+        raise BrokerError(
+            f"{start!r} is no message id.", hint="Write LEDGER:ENTRY, earliest or latest."
+        ) from error
+
+
+class Inbox:
+    """Calls from the client's threads, run on the loop with one wake-up for many."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._calls: deque[tuple[Callable[..., None], Any, Any]] = deque()
+        self._armed = False
+
+    def post(self, call: Callable[..., None], first: Any, second: Any) -> None:
+        """Run `call(first, second)` on the loop; from any thread."""
+        self._calls.append((call, first, second))
+        if not self._armed:
+            self._armed = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        self._armed = False
+        while self._calls:
+            call, first, second = self._calls.popleft()
+            call(first, second)
