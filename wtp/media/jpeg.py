@@ -1,0 +1,199 @@
+"""JPEG by OpenCV when it can be loaded, by PyAV otherwise."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from wtp.errors import MediaError
+from wtp.media.frames import av_errors, frame_of, planes_of
+from wtp.media.libraries import has_cv2, load_av, load_cv2
+from wtp.media.picture import Planes, check_pixels, even_size
+from wtp.media.video import PictureDecoder, PictureEncoder
+
+START, END = b"\xff\xd8", b"\xff\xd9"
+"""Start and end of image (ITU-T T.81 table B.1)."""
+
+_NO_SIZE_MARKERS = frozenset({0xC4, 0xC8, 0xCC})
+_DAMAGED = "A JPEG object is damaged"
+_DAMAGED_HINT = "It is left out; the next one can be decoded alone."
+
+
+def make_jpeg_encoder(width: int, height: int, quality: int) -> PictureEncoder:
+    """The encoder that is there."""
+    return CvJpegEncoder(quality) if has_cv2() else AvJpegEncoder(width, height, quality)
+
+
+def make_jpeg_decoder() -> PictureDecoder:
+    """The decoder that is there."""
+    return CvJpegDecoder() if has_cv2() else AvJpegDecoder()
+
+
+class CvJpegEncoder:
+    """JPEG by OpenCV.
+
+    Args:
+        quality: 1 to 100.
+    """
+
+    def __init__(self, quality: int) -> None:
+        self._cv2 = load_cv2()
+        self._settings = [self._cv2.IMWRITE_JPEG_QUALITY, quality]
+
+    def encode(self, planes: Planes, number: int, force_key: bool) -> list[tuple[bytes, bool, int]]:
+        """Encode one picture; each is a key picture."""
+        try:
+            bgr = self._cv2.cvtColor(planes, self._cv2.COLOR_YUV2BGR_I420)
+            done, data = self._cv2.imencode(".jpg", bgr, self._settings)
+        except self._cv2.error as error:
+            done, data = False, str(error)
+        if not done:
+            raise MediaError("OpenCV cannot encode a JPEG.", hint="Use --codec h264.")
+        return [(data.tobytes(), True, number)]
+
+    def flush(self) -> list[tuple[bytes, bool, int]]:
+        """Nothing is ever kept."""
+        return []
+
+
+class AvJpegEncoder:
+    """JPEG by PyAV.
+
+    Args:
+        width: In pixels, even.
+        height: In pixels, even.
+        quality: 1 to 100, turned into FFmpeg's quantiser scale.
+    """
+
+    def __init__(self, width: int, height: int, quality: int) -> None:
+        av = load_av()
+        context: Any = av.CodecContext.create("mjpeg", "w")
+        context.width, context.height = width, height
+        context.pix_fmt = "yuvj420p"
+        context.time_base = Fraction(1, 30)
+        context.thread_count = 1
+        context.color_range = 2
+        context.flags |= av.codec.context.Flags.qscale
+        context.global_quality = quantiser(quality) * FF_QP2LAMBDA
+        self._context = context
+
+    def encode(self, planes: Planes, number: int, force_key: bool) -> list[tuple[bytes, bool, int]]:
+        """Encode one picture; each is a key picture."""
+        with av_errors("FFmpeg cannot encode a JPEG", "Use --codec h264."):
+            frame = frame_of(planes).reformat(
+                format="yuvj420p", src_color_range="MPEG", dst_color_range="JPEG", threads=1
+            )
+            frame.pts = number
+            return [(bytes(unit), True, unit.pts) for unit in self._context.encode(frame)]
+
+    def flush(self) -> list[tuple[bytes, bool, int]]:
+        """Nothing is ever kept."""
+        return []
+
+
+FF_QP2LAMBDA = 118
+"""FFmpeg's avutil.h: a quantiser in units of `global_quality`."""
+
+
+def quantiser(quality: int) -> int:
+    """FFmpeg's quantiser scale (2 to 31) that comes near a libjpeg quality (1 to 100).
+
+    Both multiply a base table: libjpeg by 50/q below 50 and 2 - q/50 above, FFmpeg by scale/8.
+    """
+    factor = 50 / quality if quality < 50 else 2 - quality / 50
+    return max(2, min(31, round(8 * factor)))
+
+
+class CvJpegDecoder:
+    """JPEG by OpenCV; never waits, since every JPEG can be decoded alone."""
+
+    def __init__(self) -> None:
+        self._cv2 = load_cv2()
+        self.waiting = False
+
+    def decode(self, payload: bytes, number: int) -> list[tuple[Planes, int]]:
+        """Decode one JPEG.
+
+        Raises:
+            MediaError: It is damaged, cut off or too large.
+        """
+        check_jpeg(payload)
+        cv2 = self._cv2
+        try:
+            bgr = cv2.imdecode(np.frombuffer(payload, np.uint8), cv2.IMREAD_COLOR)
+        except cv2.error as error:
+            raise MediaError(f"{_DAMAGED}: {error}.", hint=_DAMAGED_HINT) from error
+        if bgr is None:
+            raise MediaError(f"{_DAMAGED}.", hint=_DAMAGED_HINT)
+        width, height = even_size(bgr.shape[1], bgr.shape[0])
+        bgr = np.ascontiguousarray(bgr[:height, :width])
+        return [(cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV_I420), number)]
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+
+class AvJpegDecoder:
+    """JPEG by PyAV; never waits, since every JPEG can be decoded alone."""
+
+    def __init__(self) -> None:
+        self._av = load_av()
+        self._context: Any = None
+        self.waiting = False
+        self.reset()
+
+    def decode(self, payload: bytes, number: int) -> list[tuple[Planes, int]]:
+        """Decode one JPEG.
+
+        Raises:
+            MediaError: It is damaged, cut off or too large.
+        """
+        check_jpeg(payload)
+        unit = self._av.Packet(payload)
+        unit.pts = number
+        with av_errors(_DAMAGED, _DAMAGED_HINT):
+            frames = self._context.decode(unit)
+            return [(planes_of(f, *even_size(f.width, f.height)), f.pts) for f in frames]
+
+    def reset(self) -> None:
+        """Start with a fresh decoder."""
+        self._context = self._av.CodecContext.create("mjpeg", "r")
+        self._context.thread_count = 1
+        self._context.options = {"err_detect": "explode"}
+
+
+def check_jpeg(payload: bytes) -> None:
+    """Refuse what is no whole JPEG of a sensible size before a decoder allocates for it.
+
+    Raises:
+        MediaError: No start, no end, no frame header, or a size that is not handled.
+    """
+    if not payload.startswith(START):
+        raise MediaError(
+            f"An object of {len(payload)} bytes is no JPEG.",
+            hint="Check that the track's content type is what its publisher sends.",
+        )
+    # Decoders fill a cut-off picture with grey and call it decoded.
+    if not payload.rstrip(b"\x00").endswith(END):
+        raise MediaError("A JPEG object is cut off.", hint=_DAMAGED_HINT)
+    size = jpeg_size(payload)
+    if size is None:
+        raise MediaError("A JPEG object has no frame header.", hint=_DAMAGED_HINT)
+    check_pixels(*size)
+
+
+def jpeg_size(payload: bytes) -> tuple[int, int] | None:
+    """Width and height from the frame header (ITU-T T.81 B.2.2), or None when there is none."""
+    at = 2
+    while at + 9 <= len(payload) and payload[at] == 0xFF:
+        marker = payload[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in _NO_SIZE_MARKERS:
+            height = int.from_bytes(payload[at + 5 : at + 7], "big")
+            return int.from_bytes(payload[at + 7 : at + 9], "big"), height
+        if marker == 0xFF:
+            at += 1
+            continue
+        at += 2 + int.from_bytes(payload[at + 2 : at + 4], "big")
+    return None
