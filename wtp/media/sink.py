@@ -1,0 +1,209 @@
+"""Where decoded pictures go: a window, the terminal, a file's name."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wtp.errors import MediaError, MissingLibrary
+from wtp.media.libraries import load_cv2
+from wtp.media.picture import Picture, plane_views
+from wtp.model import clean_name
+
+X11_FOLDER = Path("/tmp/.X11-unix")  # noqa: S108 - where X servers put their sockets
+X11_PORT = 6000
+_CONNECT_S = 1.0
+
+EXTENSIONS = {"video/h264": ".h264", "image/jpeg": ".jpg"}
+
+
+class WindowSink:
+    """A window on the desktop; use it from one thread, the main one where possible.
+
+    Args:
+        title: Of the window.
+
+    Raises:
+        MediaError: There is no display.
+        MissingLibrary: OpenCV cannot be loaded, or was built without windows.
+    """
+
+    def __init__(self, title: str) -> None:
+        self._check_display()
+        self._cv2 = load_cv2()
+        self._title = title
+        self._open = False
+        try:
+            self._cv2.namedWindow(title, self._cv2.WINDOW_NORMAL | self._cv2.WINDOW_KEEPRATIO)
+        except self._cv2.error as error:
+            raise MissingLibrary(
+                "This OpenCV was built without windows.",
+                hint="Use --preview, or install opencv-python instead of opencv-python-headless.",
+            ) from error
+        self._open = True
+        self._sized = False
+
+    def show(self, picture: Picture) -> bool:
+        """Show a picture.
+
+        Returns:
+            False when the window was closed or q or Escape was pressed: stop then.
+        """
+        if not self._open:
+            return False
+        cv2 = self._cv2
+        if not self._sized:
+            cv2.resizeWindow(self._title, picture.width, picture.height)
+            self._sized = True
+        cv2.imshow(self._title, picture.bgr())
+        key = cv2.waitKey(1) & 0xFF
+        visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
+        if key in (ord("q"), 27) or not visible:
+            self.close()
+        return self._open
+
+    def close(self) -> None:
+        """Close the window; may be called more than once."""
+        if self._open:
+            self._open = False
+            if self._cv2.getWindowProperty(self._title, self._cv2.WND_PROP_VISIBLE) >= 1:
+                self._cv2.destroyWindow(self._title)
+            self._cv2.waitKey(1)
+
+    @staticmethod
+    def _check_display() -> None:
+        # OpenCV's Qt ends the whole process when it finds no display; so look first.
+        if not sys.platform.startswith("linux"):
+            return
+        display = os.environ.get("DISPLAY", "")
+        if display and _answers(display):
+            return
+        problem = f"DISPLAY={display} does not answer" if display else "DISPLAY is not set"
+        raise MediaError(
+            f"There is no display for a window: {problem}.",
+            hint="Run it in a desktop session, with ssh -X, or use --preview for the terminal.",
+            code="no-display",
+        )
+
+
+def _answers(display: str) -> bool:
+    """Whether an X server listens at `[host]:number[.screen]` (X(7), "display names")."""
+    host, _, rest = display.rpartition(":")
+    number = rest.partition(".")[0]
+    if not number.isdecimal():
+        return False
+    if host in ("", "unix"):
+        return any(
+            _connects(address)
+            for address in (str(X11_FOLDER / f"X{number}"), f"\0{X11_FOLDER}/X{number}")
+        )
+    try:
+        socket.create_connection((host, X11_PORT + int(number)), _CONNECT_S).close()
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _connects(address: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_CONNECT_S)
+        try:
+            probe.connect(address)
+        except OSError:
+            return False
+    return True
+
+
+class PreviewSink:
+    """Turns pictures into text: a half block per two pixels, in 24-bit colour.
+
+    Args:
+        columns: Width of the text in characters.
+        rows: Its height in lines; a line shows two rows of pixels.
+    """
+
+    def __init__(self, columns: int, rows: int) -> None:
+        self.columns, self.rows = max(1, columns), max(1, rows)
+
+    def lines(self, picture: Picture) -> list[str]:
+        """Draw a picture, in its proportions, in the middle of the text.
+
+        Returns:
+            `rows` lines of `columns` visible characters, each ending with a colour reset.
+        """
+        wide, high = self._fit(picture.width, picture.height)
+        colours = _sample(picture, wide, high)
+        left = (self.columns - wide) // 2
+        margin, rest = " " * left, " " * (self.columns - wide - left)
+        above = (self.rows - high // 2) // 2
+        blank = " " * self.columns
+        drawn = [
+            f"{margin}{_line(upper, lower)}\x1b[0m{rest}"
+            for upper, lower in zip(colours[0::2], colours[1::2], strict=True)
+        ]
+        return [blank] * above + drawn + [blank] * (self.rows - above - len(drawn))
+
+    def _fit(self, width: int, height: int) -> tuple[int, int]:
+        """Size in half blocks, which are square, of the picture; the height is even."""
+        scale = min(self.columns / width, self.rows * 2 / height)
+        high = min(self.rows * 2, max(2, round(height * scale / 2) * 2))
+        return min(self.columns, max(1, round(width * scale))), high
+
+
+def _line(upper: list[list[int]], lower: list[list[int]]) -> str:
+    """One line; a cell of the same colours as the one before it costs one character."""
+    cells = []
+    before = None
+    for pair in zip(upper, lower, strict=True):
+        if pair == before:
+            cells.append("▀")
+        else:
+            (r, g, b), (s, h, c) = before = pair
+            cells.append(f"\x1b[38;2;{r};{g};{b};48;2;{s};{h};{c}m▀")
+    return "".join(cells)
+
+
+def _sample(picture: Picture, wide: int, high: int) -> list[list[list[int]]]:
+    """Mean colours of a grid of `high` x `wide` areas, as [row][column] = [r, g, b]."""
+    y, u, v = (_means(plane, wide, high) for plane in plane_views(picture.planes))
+    # BT.601, limited range to full range (ITU-R BT.601-7, section 2.5).
+    light, blue, red = 1.164 * (y - 16), u - 128, v - 128
+    rgb = np.stack(
+        (light + 1.596 * red, light - 0.813 * red - 0.392 * blue, light + 2.017 * blue), axis=-1
+    )
+    cells: list[list[list[int]]] = np.clip(rgb + 0.5, 0, 255).astype(np.uint8).tolist()
+    return cells
+
+
+def _means(plane: NDArray[np.uint8], wide: int, high: int) -> NDArray[np.float32]:
+    # Four samples a side are enough for the mean of an area.
+    plane = plane[:: max(1, plane.shape[0] // (high * 4)), :: max(1, plane.shape[1] // (wide * 4))]
+    height, width = plane.shape
+    tops = np.arange(high) * height // high
+    lefts = np.arange(wide) * width // wide
+    if height < high or width < wide:
+        enlarged: NDArray[np.float32] = plane[np.ix_(tops, lefts)].astype(np.float32)
+        return enlarged
+    rows = np.add.reduceat(plane, tops, axis=0, dtype=np.uint16)
+    sums = np.add.reduceat(rows, lefts, axis=1, dtype=np.uint32)
+    area = np.outer(np.diff(tops, append=height), np.diff(lefts, append=width))
+    means: NDArray[np.float32] = (sums / area).astype(np.float32)
+    return means
+
+
+def picture_file_name(publisher: str, seq: int, capture_us: int | None, content_type: str) -> str:
+    """A file name for a saved object: sorts by time within a publisher, and is no path.
+
+    Args:
+        publisher: Its name; characters that have no place in a file name are replaced.
+        seq: The object's number.
+        capture_us: Its capture stamp, Unix µs; None gives 0.
+        content_type: Decides the ending; unknown ones get `.bin`.
+    """
+    ending = EXTENSIONS.get(content_type.partition(";")[0].strip().lower(), ".bin")
+    return f"{clean_name(publisher)}-{capture_us or 0:016d}-{seq:08d}{ending}"
