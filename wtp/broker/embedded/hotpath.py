@@ -1,0 +1,157 @@
+"""Hand-tuned coding of the four commands that travel once per message.
+
+Each gives exactly what the declaration in `commands` gives; tests compare them.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from wtp.broker.embedded.commands import Ack, Flow, MessageIdData, Send
+from wtp.broker.embedded.numbers import NO_ID
+from wtp.broker.embedded.protobuf import read_varint, varint
+
+_SIZES = struct.Struct(">II")
+_NO_HIGHEST = b"\x20" + varint(NO_ID)
+
+
+class SendHead(NamedTuple):
+    """What a SEND command says about its blob."""
+
+    producer_id: int
+    sequence_id: int
+    num_messages: int
+    highest: int
+    is_chunk: bool
+    transaction: bool
+
+
+def read_send(body: bytes) -> SendHead:
+    """Decode SEND; `highest` is -1 when the client sent none.
+
+    Raises:
+        WireError: it is no SEND.
+    """
+    producer = sequence = -1
+    messages, highest = 1, -1
+    pos, end = 0, len(body)
+    while pos < end:
+        tag = body[pos]
+        pos += 1
+        if pos == end or tag not in _PLAIN:
+            return _read_send_slowly(body)
+        value = body[pos]
+        pos += 1
+        if value >= 128:
+            value, pos = read_varint(body, pos - 1)
+        if tag == 8:
+            producer = value
+        elif tag == 16:
+            sequence = value
+        elif tag == 24:
+            messages = value
+        else:
+            highest = value
+    if producer < 0 or sequence < 0 or messages > 0x7FFFFFFF:
+        return _read_send_slowly(body)
+    return SendHead(producer, sequence, messages, highest, False, False)
+
+
+_PLAIN = frozenset((8, 16, 24, 48))
+
+
+def _read_send_slowly(body: bytes) -> SendHead:
+    send = Send.decode(body)
+    return SendHead(
+        send.producer_id,
+        send.sequence_id,
+        send.num_messages,
+        -1 if send.highest_sequence_id is None else send.highest_sequence_id,
+        send.is_chunk,
+        send.txn_least is not None or send.txn_most is not None,
+    )
+
+
+def receipt(producer_id: int, sequence_id: int, highest: int, ledger: int, entry: int) -> bytes:
+    """Build a SEND_RECEIPT frame; -1 for `highest`, `ledger` or `entry` is sent as 2^64-1."""
+    place = b"\x08" + varint(ledger & NO_ID) + b"\x10" + varint(entry & NO_ID)
+    body = (
+        b"\x08"
+        + varint(producer_id)
+        + b"\x10"
+        + varint(sequence_id)
+        + b"\x1a"
+        + bytes((len(place),))
+        + place
+        + (_NO_HIGHEST if highest < 0 else b"\x20" + varint(highest))
+    )
+    size = len(body) + 4
+    return _SIZES.pack(size + 4, size) + b"\x08\x07\x3a" + bytes((len(body),)) + body
+
+
+def delivery_head(
+    consumer: bytes, ledger: int, entry: int, tail: bytes, redeliveries: int, blob_bytes: int
+) -> bytes:
+    """Build what precedes the blob in a MESSAGE frame.
+
+    Args:
+        consumer: Encoded consumer id field (`08 <id>`).
+        ledger: The entry's ledger.
+        entry: The entry's number.
+        tail: Encoded partition field of the message id, or nothing.
+        redeliveries: How often it was delivered before.
+        blob_bytes: Size of the blob that follows.
+    """
+    place = b"\x08" + varint(ledger) + b"\x10" + varint(entry) + tail
+    body = consumer + b"\x12" + bytes((len(place),)) + place
+    if redeliveries:
+        body += b"\x18" + varint(redeliveries)
+    size = len(body) + 4
+    return _SIZES.pack(size + 4 + blob_bytes, size) + b"\x08\x09\x4a" + bytes((len(body),)) + body
+
+
+def read_flow(body: bytes) -> tuple[int, int]:
+    """Decode FLOW into consumer id and permits."""
+    if len(body) == 4 and body[0] == 8 and body[2] == 16 and body[1] < 128 and body[3] < 128:
+        return body[1], body[3]
+    flow = Flow.decode(body)
+    return flow.consumer_id, flow.permits
+
+
+def read_ack(body: bytes) -> Ack:
+    """Decode ACK; the message ids of a grouped acknowledgement are read without detours."""
+    pos, end = 0, len(body)
+    ack = Ack()
+    seen = 0
+    while pos < end:
+        tag, pos = read_varint(body, pos)
+        if tag == 26:
+            size, pos = read_varint(body, pos)
+            place = body[pos : pos + size]
+            if len(place) < size:
+                return Ack.decode(body)
+            pos += size
+            ack.message_ids.append(_read_place(place))
+        elif tag in _ACK_FIELDS:
+            value, pos = read_varint(body, pos)
+            setattr(ack, _ACK_FIELDS[tag], value)
+            seen |= tag
+        else:
+            return Ack.decode(body)
+    return ack if seen & 24 == 24 else Ack.decode(body)
+
+
+_ACK_FIELDS = {8: "consumer_id", 16: "ack_type", 48: "txn_least", 56: "txn_most", 64: "request_id"}
+
+
+def _read_place(place: bytes) -> MessageIdData:
+    if len(place) < 4 or place[0] != 8:
+        return MessageIdData.decode(place)
+    ledger, pos = read_varint(place, 1)
+    if pos >= len(place) or place[pos] != 16:
+        return MessageIdData.decode(place)
+    entry, pos = read_varint(place, pos + 1)
+    if pos == len(place):
+        return MessageIdData(ledger, entry)
+    return MessageIdData.decode(place)
