@@ -1,0 +1,168 @@
+"""Run a role from the command line: signals, status lines, events of a child, exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+import typer
+
+from wtp.cli import INTERRUPTED
+from wtp.cli.face import ChildFace, Face, LogLines, face_of
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+FORCED_END_S = 3.0
+"""Seconds that a second Ctrl-C leaves for cleaning up before the process ends hard."""
+
+Snapshot = dict[str, Any]
+Show = Callable[[Snapshot], "RenderableType | str"]
+
+
+class Role(Protocol):
+    """What every long-running command runs."""
+
+    async def run(self, ready: Callable[[Snapshot], None]) -> None:
+        """Work until done or stopped; call `ready(info)` once when usable."""
+
+    def stop(self) -> None:
+        """Ask to finish cleanly; may be called several times."""
+
+    def snapshot(self) -> Snapshot:
+        """Live figures as plain values."""
+
+
+def run_role(
+    role: Role,
+    *,
+    child: bool = False,
+    quiet: bool = False,
+    log_level: str = "info",
+    output: str = "table",
+    announce: Show | None = None,
+    line: Show | None = None,
+    screen: Show | None = None,
+    summary: Show | None = None,
+) -> None:
+    """Run a role to its end and leave with the right exit code.
+
+    SIGINT asks the role to stop and exits 130, a second one cancels it; SIGTERM asks it to stop
+    and exits 0. Status goes to stderr: live on a terminal, else a plain line every 5 s.
+
+    Args:
+        role: What to run.
+        child: Speak JSON events on stdout and end with stdin instead of using the terminal.
+        quiet: No status, no summary; errors only.
+        log_level: Least severity of the project's own log lines.
+        output: "json" prints the last snapshot as one object on stdout at the end.
+        announce: What to say when the role is ready, out of its info.
+        line: Its state in one line, out of a snapshot.
+        screen: Its state on a terminal, default `line`.
+        summary: What to say at the end.
+
+    Raises:
+        WtpError: The role's own error, unless `child` (it went out as an event).
+        typer.Exit: With the exit code when that is not 0.
+    """
+    face = face_of(
+        child=child, quiet=quiet, output=output,
+        announce=announce, line=line, screen=screen, summary=summary,
+    )  # fmt: skip
+    with _logging(face, log_level):
+        code = asyncio.run(_drive(role, face))
+    if code:
+        raise typer.Exit(code)
+
+
+@contextlib.contextmanager
+def _logging(face: Face, level: str) -> Iterator[None]:
+    """Log through the face while the role runs; libraries only from warnings on."""
+    lines = LogLines(face)
+    root, own = logging.getLogger(), logging.getLogger("wtp")
+    root.addHandler(lines)
+    root.setLevel(logging.WARNING)
+    own.setLevel(level.upper())
+    try:
+        yield
+    finally:
+        root.removeHandler(lines)
+
+
+async def _drive(role: Role, face: Face) -> int:
+    """Run the role beside its status; every way out ends in the face's summary or error."""
+    ends = _Ends(role)
+    ends.listen(child=isinstance(face, ChildFace))
+    face.start()
+    ticking = asyncio.create_task(_tick(role, face))
+    try:
+        await role.run(face.ready)
+    except asyncio.CancelledError:
+        if not ends.forced:
+            raise
+    except BrokenPipeError:
+        face.hush()
+        return 0
+    except Exception as error:
+        code = face.failed(error)
+        if code is None:
+            raise
+        return code
+    finally:
+        ticking.cancel()
+        await asyncio.gather(ticking, return_exceptions=True)
+        face.stop()
+    face.ended(role.snapshot())
+    return ends.code
+
+
+async def _tick(role: Role, face: Face) -> None:
+    """Show the role's figures from time to time; a terminal that has gone ends the showing."""
+    try:
+        while True:
+            await asyncio.sleep(face.period_s)
+            await face.status(role.snapshot())
+    except OSError:
+        face.hush()
+
+
+class _Ends:
+    """The ways to end a role from outside: SIGINT, SIGTERM, SIGHUP, the parent's death."""
+
+    def __init__(self, role: Role) -> None:
+        self.role = role
+        self.code = 0
+        self.forced = False
+        self._interrupts = 0
+
+    def listen(self, *, child: bool) -> None:
+        """Take the signals; a child also watches its life line."""
+        loop = asyncio.get_running_loop()
+        self._loop, self._task = loop, asyncio.current_task()
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        loop.add_signal_handler(signal.SIGTERM, self.role.stop)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            loop.add_signal_handler(signal.SIGHUP, self.role.stop)
+        if child:
+            from wtp.children import parent_gone
+
+            parent_gone(self.role.stop)
+
+    def _interrupt(self) -> None:
+        self.code = INTERRUPTED
+        self._interrupts += 1
+        if self._interrupts == 1:
+            self.role.stop()
+            return
+        self.forced = True
+        if self._task is not None:
+            self._task.cancel()
+        if self._interrupts == 2:
+            self._loop.call_later(FORCED_END_S, os._exit, INTERRUPTED)
+        else:
+            os._exit(INTERRUPTED)
