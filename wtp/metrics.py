@@ -42,6 +42,14 @@ class Ledger:
             self.in_flight -= count
             self.dropped[reason] += count
 
+    def add(self, other: Ledger) -> None:
+        """Add another ledger's counts to these."""
+        self.offered += other.offered
+        self.delivered += other.delivered
+        self.in_flight += other.in_flight
+        self.dropped.update(other.dropped)
+        self.bytes += other.bytes
+
     @property
     def dropped_total(self) -> int:
         """Dropped objects over all reasons."""

@@ -1,0 +1,162 @@
+"""The router's line to the broker: producers for routes, opened again for as long as it takes.
+
+The C++ client reconnects by itself, but its back-off grows to a minute and cannot be set. So the
+link watches: when the broker answers again and producers stay away, it opens new ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine
+from typing import Any
+from urllib.parse import urlsplit
+
+from wtp.broker.client import BrokerClient, Producer
+from wtp.errors import BrokerError, BrokerUnavailable, Refused, WtpError
+from wtp.router.routes import ReliableRoute, Route
+
+log = logging.getLogger("wtp.router")
+
+WATCH_S = 0.25
+PATIENCE_S = 1.0
+"""How long a lost producer may take to come back by itself while the broker answers."""
+FIRST_WAIT_S, LAST_WAIT_S = 0.1, 1.0
+LIVE_PENDING = 1000
+
+
+async def answers(url: str, timeout: float = 1.0) -> bool:
+    """Whether something accepts TCP connections at a broker URL."""
+    parts = urlsplit(url)
+    try:
+        async with asyncio.timeout(timeout):
+            _, writer = await asyncio.open_connection(parts.hostname, parts.port or 6650)
+    except (OSError, TimeoutError, ValueError):
+        return False
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return True
+
+
+class BrokerLink:
+    """Producers of all routes.
+
+    Args:
+        url: Broker URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.connected = False
+        self.reopened = 0
+        """How often all producers had to be opened anew."""
+        self._client = BrokerClient(url)
+        self._shared: dict[str, Producer] = {}
+        self._routes: set[Route] = set()
+        self._opening: set[Route] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._lost_since: float | None = None
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def open(self, route: Route) -> None:
+        """Give a route its producer.
+
+        A reliable route waits for the broker as long as it takes, since its sender must learn the
+        last sequence; a live one goes on without and is served later.
+
+        Raises:
+            BrokerError: The broker refuses for good (no such namespace, not allowed).
+        """
+        self._routes.add(route)
+        wait_s = FIRST_WAIT_S
+        while route in self._routes:
+            try:
+                route.attach(await self._producer(route))
+                self.connected = True
+                return
+            except (BrokerUnavailable, BrokerError) as error:
+                if not isinstance(error, BrokerUnavailable) and error.code != "busy":
+                    self._routes.discard(route)
+                    raise
+                if not route.kind.reliable:
+                    return
+                log.debug("waiting for a producer of %s: %s", route.track, error)
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, LAST_WAIT_S)
+
+    async def _producer(self, route: Route) -> Producer:
+        if isinstance(route, ReliableRoute):
+            return await self._client.producer(
+                route.topic, name=f"wtp/{route.track}", max_pending=4 * LIVE_PENDING
+            )
+        producer = self._shared.get(route.topic)
+        if producer is None:
+            opened = await self._client.producer(route.topic, max_pending=LIVE_PENDING)
+            producer = self._shared.setdefault(route.topic, opened)
+            if producer is not opened:
+                self._spawn(opened.close())
+        return producer
+
+    def remove(self, route: Route) -> None:
+        """A route ended; its producer is closed unless others share it."""
+        self._routes.discard(route)
+        producer = route.producer
+        route.attach(None)
+        if producer is None or any(other.producer is producer for other in self._routes):
+            return
+        if self._shared.get(route.topic) is producer:
+            del self._shared[route.topic]
+        self._spawn(producer.close())
+
+    async def watch(self) -> None:
+        """Keep `connected` true to the facts and bring lost producers back; runs for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            producers = {route.producer for route in self._routes if route.producer}
+            if producers:
+                self.connected = all(producer.connected for producer in producers)
+            else:
+                self.connected = await answers(self.url)
+            if self.connected or not producers:
+                self._lost_since = None
+            elif self._lost_since is None:
+                self._lost_since = loop.time()
+            elif loop.time() - self._lost_since > PATIENCE_S and await answers(self.url):
+                await self._renew()
+            for route in self._routes - self._opening:
+                if route.producer is None:
+                    self._opening.add(route)
+                    self._spawn(self._reopen(route))
+            await asyncio.sleep(WATCH_S)
+
+    async def _reopen(self, route: Route) -> None:
+        try:
+            await self.open(route)
+        except (BrokerError, Refused) as error:
+            log.warning("%s has no producer: %s", route.track, error)
+        finally:
+            self._opening.discard(route)
+
+    async def _renew(self) -> None:
+        """Leave the old client and open everything with a new one."""
+        log.info("the broker answers again; opening producers anew")
+        self._lost_since = None
+        self.reopened += 1
+        old, self._client = self._client, BrokerClient(self.url)
+        self._shared.clear()
+        for route in self._routes:
+            route.attach(None)
+        await old.close()
+
+    async def close(self) -> None:
+        """Close all producers; what they hold is sent first, within the client's time-out."""
+        for task in list(self._tasks):
+            task.cancel()
+        with contextlib.suppress(WtpError):
+            await self._client.close()

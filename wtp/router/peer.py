@@ -1,0 +1,375 @@
+"""One session as the router sees it: who it is, what it sends, what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from wtp import __version__
+from wtp.clock import Clock, Offset
+from wtp.config.schema import Settings
+from wtp.errors import Refused, UsageError, WireError, WtpError
+from wtp.model import Kind, Object, Track, check_name, clean_name
+from wtp.router.rooms import Rooms, Spawn
+from wtp.router.routes import ReliableRoute, Route
+from wtp.transport.session import Session
+from wtp.wire import StreamType, control, stream_type
+from wtp.wire.legacy import HEADER as LEGACY_HEADER
+from wtp.wire.legacy import LegacyObject, LegacyParser
+from wtp.wire.objects import ObjectParser
+
+log = logging.getLogger("wtp.router")
+
+MAX_PARTIAL_BYTES = 16 * 1024 * 1024
+"""Bytes of half-arrived objects that one session may hold: four of the largest."""
+FLUSH_ARRIVAL_S = 3.0
+"""How long a flush waits for streams that were sent before it and have not arrived."""
+MAX_EARLY = 256
+"""Objects of the original framing that wait while their track is being opened."""
+TAKEN_OVER = 0x30
+"""Close code for a session whose publisher came back with another one."""
+
+
+@dataclass(slots=True)
+class Incoming:
+    """One incoming stream: its parser, and what of it waits for credit."""
+
+    parser: ObjectParser | LegacyParser | control.ControlParser
+    kind: StreamType
+    partial_bytes: int = 0
+    withheld_bytes: int = 0
+    route: ReliableRoute | None = None
+
+
+class Peer:
+    """Implements `SessionEvents` and `Owner`.
+
+    Args:
+        session: The WebTransport session.
+        rooms: Where tracks live.
+        clock: The router's clock.
+        settings: Profile.
+        spawn: Starts an owned task.
+        gone: Called once when the session is over.
+        refused: Counter of what was refused, by reason, shared by all sessions.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        rooms: Rooms,
+        clock: Clock,
+        settings: Settings,
+        spawn: Spawn,
+        gone: Callable[[Peer], None],
+        refused: Counter[str],
+    ) -> None:
+        self.id = secrets.token_hex(4)
+        self.room = check_name("room", session.query.get("room") or settings.rooms.room)
+        self.name = f"legacy-{self.id}"
+        self.instance = ""
+        self.offset: Offset | None = None
+        self.routes: dict[int, Route] = {}
+        self.session = session
+        self._rooms = rooms
+        self._clock = clock
+        self._settings = settings
+        self._spawn = spawn
+        self._gone = gone
+        self._refused = refused
+        self._streams: dict[int, Incoming] = {}
+        self._partial_bytes = 0
+        self._control: int | None = None
+        self._greeted = False
+        self._claiming: set[int] = set()
+        self._legacy: dict[str, tuple[Route | None, list[LegacyObject]]] = {}
+        self._receipts: set[int] = set()
+        self._closed = False
+
+    # SessionEvents
+
+    def stream_data(self, stream: int, data: bytes, end: bool) -> None:
+        """Bytes of a stream; an error closes this session and no other."""
+        incoming = self._streams.get(stream)
+        if incoming is None:
+            if not data:
+                return
+            incoming = self._new_stream(data[0])
+            self._streams[stream] = incoming
+            if incoming.kind is not StreamType.LEGACY:
+                data = data[1:]
+                self.session.release(stream, 1)
+        self._feed(stream, incoming, data)
+        if end:
+            self._streams.pop(stream, None)
+            self._partial_bytes -= incoming.partial_bytes
+            if not isinstance(incoming.parser, control.ControlParser) and incoming.parser.partial:
+                raise WireError("A stream ended inside an object.", code="half-object")
+
+    def stream_reset(self, stream: int, code: int) -> None:
+        """The sender dropped the rest of a group; whole objects of it were taken already."""
+        incoming = self._streams.pop(stream, None)
+        if incoming is not None:
+            self._partial_bytes -= incoming.partial_bytes
+
+    def stream_stopped(self, stream: int, code: int) -> None:
+        """The client does not want our control stream: without it there is no session."""
+        if stream == self._control:
+            self._control = None
+            self.session.close(WireError.close_code, "the control stream was refused")
+
+    def datagram(self, data: bytes) -> None:
+        """Datagrams carry nothing yet."""
+        self._refused["datagram"] += 1
+
+    def writable(self) -> None:
+        """Control messages are few: nothing waits for this."""
+
+    def closed(self, code: int, reason: str) -> None:
+        """The session is over."""
+        self._closed = True
+        log.info("session %s (%s) ended: code %d %s", self.id, self.name, code, reason)
+        self._streams.clear()
+        self._rooms.leave(self)
+        self._gone(self)
+
+    # Owner
+
+    def receipted(self, route: Route) -> None:
+        """Tell the client, once per turn of the loop, and give credit back."""
+        alias = next((alias for alias, own in self.routes.items() if own is route), None)
+        if alias is None or self._closed:
+            return
+        if not self._receipts:
+            asyncio.get_running_loop().call_soon(self._send_receipts)
+        self._receipts.add(alias)
+
+    def replaced(self) -> None:
+        """The same publisher run came back with another session."""
+        self.routes.clear()
+        self.session.close(TAKEN_OVER, "taken over by a newer session of this publisher")
+
+    # Outgoing
+
+    def tell(self, message: control.Message) -> None:
+        """Send a control message; nothing happens before `hello` or after the end."""
+        if self._control is not None and not self._closed:
+            self.session.send(self._control, control.encode(message))
+
+    def tell_stats(self) -> None:
+        """Send what was counted of this session's tracks."""
+        if self.routes:
+            self.tell(control.Stats(self._counts()))
+
+    def _counts(self) -> dict[str, dict[str, int]]:
+        return {
+            str(alias): {
+                "received": route.received,
+                "delivered": route.ledger.delivered,
+                "dropped": route.ledger.dropped_total,
+                "queued": route.ledger.in_flight,
+            }
+            for alias, route in self.routes.items()
+        }
+
+    def _send_receipts(self) -> None:
+        aliases, self._receipts = self._receipts, set()
+        for alias in aliases:
+            route = self.routes.get(alias)
+            if route is not None:
+                self.tell(control.Receipt(alias, route.last_seq))
+        for stream, incoming in self._streams.items():
+            if incoming.withheld_bytes and not self._full(incoming):
+                self.session.release(stream, incoming.withheld_bytes)
+                incoming.withheld_bytes = 0
+
+    # Incoming
+
+    def _new_stream(self, first: int) -> Incoming:
+        if len(self._streams) >= self._settings.router.limits.streams_per_session:
+            raise Refused("Too many streams are open.", code="too-many-streams")
+        kind = stream_type(first)
+        if kind is StreamType.LEGACY:
+            return Incoming(LegacyParser(), kind)
+        if kind is StreamType.OBJECTS:
+            return Incoming(ObjectParser(), kind)
+        if any(s.kind is StreamType.CONTROL for s in self._streams.values()):
+            raise WireError("A session has one control stream.", code="control")
+        return Incoming(control.ControlParser(), kind)
+
+    def _feed(self, stream: int, incoming: Incoming, data: bytes) -> None:
+        incoming.partial_bytes += len(data)
+        self._partial_bytes += len(data)
+        parser = incoming.parser
+        taken = 0
+        if isinstance(parser, ObjectParser):
+            for item in parser.feed(data):
+                taken += item.wire_bytes
+                self._object(incoming, item.alias, item.obj)
+        elif isinstance(parser, LegacyParser):
+            for message in parser.feed(data):
+                taken += LEGACY_HEADER.size + len(message.payload)
+                self._legacy_object(message)
+        else:
+            for order in parser.feed(data):
+                self._order(order)
+            taken = incoming.partial_bytes
+        incoming.partial_bytes -= taken
+        self._partial_bytes -= taken
+        if self._partial_bytes > MAX_PARTIAL_BYTES:
+            raise WireError("Too many half objects are on their way.", code="too-much-partial")
+        if self._full(incoming):
+            incoming.withheld_bytes += len(data)
+        else:
+            self.session.release(stream, len(data))
+
+    def _full(self, incoming: Incoming) -> bool:
+        """Whether a reliable track waits for so many receipts that its sender must wait too."""
+        bound = self._settings.router.limits.reliable_buffer_bytes
+        return incoming.route is not None and incoming.route.kept_bytes > bound
+
+    def _object(self, incoming: Incoming, alias: int, obj: Object) -> None:
+        route = self.routes.get(alias)
+        if route is None or route.kind is not obj.kind:
+            self._refused["unknown-track"] += 1
+            return
+        route.offer(obj)
+        if isinstance(route, ReliableRoute):
+            incoming.route = route
+
+    def _order(self, message: control.Message) -> None:
+        match message:
+            case control.Hello():
+                self._hello(message)
+            case control.Publish() if self._greeted:
+                self._publish(message)
+            case control.Ping():
+                now_us = self._clock.now_us()
+                self.tell(control.Pong(message.t0_us, now_us, self._clock.now_us()))
+            case control.Offset():
+                self.offset = Offset(message.offset_us, max(0, message.error_us))
+            case control.Flush():
+                self._spawn(self._flush(message.sent))
+            case control.Error():
+                log.warning("session %s says: %s %s", self.id, message.code, message.message)
+            case control.Pong() | control.Stats():
+                pass
+            case _:
+                raise WireError(
+                    f"A {type(message).__name__.lower()} message is out of place.", code="control"
+                )
+
+    def _hello(self, message: control.Hello) -> None:
+        if self._greeted:
+            raise WireError("A second hello.", code="control")
+        self._greeted = True
+        self.name, self.instance = check_name("publisher", message.name), message.instance[:64]
+        self._control = self.session.open_stream()
+        self.session.send(self._control, bytes([StreamType.CONTROL]))
+        domain = self._clock.domain
+        self.tell(
+            control.Welcome(self.id, domain.boot_id, domain.anchor_us, __version__, self.room)
+        )
+        log.info("session %s is %s in room %s", self.id, self.name, self.room)
+
+    def _publish(self, message: control.Publish) -> None:
+        alias = message.alias
+        try:
+            if alias in self.routes or alias in self._claiming:
+                raise Refused(f"Alias {alias} is in use.", code="alias")
+            if len(self.routes) + len(self._claiming) >= self._most_tracks:
+                raise Refused("Too many tracks in one session.", code="too-many-tracks")
+            if message.kind not in Kind.__members__.values():
+                raise Refused(
+                    f"There is no kind {message.kind!r}.", hint=f"Kinds: {', '.join(Kind)}.",
+                    code="kind",
+                )  # fmt: skip
+            track = Track(self.room, self.name, check_name("track", message.track))
+        except (Refused, UsageError) as error:
+            self._refuse(alias, error)
+            return
+        self._claiming.add(alias)
+        self._spawn(self._claim(alias, track, Kind(message.kind), message.content_type[:256]))
+
+    @property
+    def _most_tracks(self) -> int:
+        return self._settings.router.limits.tracks_per_session
+
+    async def _claim(self, alias: int, track: Track, kind: Kind, content_type: str) -> None:
+        try:
+            route = await self._rooms.claim(track, kind, content_type, self)
+        except WtpError as error:
+            self._refuse(alias, error)
+            return
+        finally:
+            self._claiming.discard(alias)
+        if self._closed:
+            self._rooms.leave(self)
+            return
+        self.routes[alias] = route
+        log.info("track %s: %s, last sequence %d", track, content_type, route.last_seq)
+        self.tell(control.Published(alias, route.last_seq))
+
+    def _refuse(self, alias: int, error: WtpError) -> None:
+        self._refused[error.code] += 1
+        self.tell(control.Error(error.code, str(error), alias))
+
+    async def _flush(self, sent: dict[str, int]) -> None:
+        """Answer once what was sent has arrived and been handed on."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + FLUSH_ARRIVAL_S
+        routes = dict(self.routes)
+        while not self._closed:
+            late = [
+                route
+                for alias, route in routes.items()
+                if route.received < sent.get(str(alias), 0) and loop.time() < end
+            ]
+            if not late and not any(route.ledger.in_flight for route in routes.values()):
+                break
+            await asyncio.sleep(0.005)
+        self.tell(control.Flushed(self._counts()))
+
+    # The original platform's framing
+
+    def _legacy_object(self, message: LegacyObject) -> None:
+        if message.kind is None:
+            self._refused["legacy-kind"] += 1
+            return
+        key = f"{message.kind}/{message.track_id}"
+        if key not in self._legacy:
+            if len(self._legacy) >= self._most_tracks:
+                raise Refused("Too many tracks in one session.", code="too-many-tracks")
+            self._legacy[key] = (None, [])
+            self._spawn(self._claim_legacy(key, message.kind, message.track_id))
+        route, early = self._legacy[key]
+        if route is None:
+            early.append(message)
+            if len(early) > MAX_EARLY:
+                raise Refused("Too many objects before their track is open.", code="early")
+            return
+        self._offer_legacy(route, message)
+
+    async def _claim_legacy(self, key: str, kind: Kind, track_id: str) -> None:
+        default = "application/octet-stream"
+        content_type = self._settings.legacy.content_types.get(kind.value, default)
+        track = Track(self.room, self.name, clean_name(track_id))
+        try:
+            route = await self._rooms.claim(track, kind, content_type, self)
+        except WtpError as error:
+            log.warning("session %s: track %s refused: %s", self.id, track, error)
+            self._refused[error.code] += 1
+            self.session.close(error.close_code, error.message)
+            return
+        early = self._legacy[key][1]
+        self._legacy[key] = (route, [])
+        for message in early:
+            self._offer_legacy(route, message)
+
+    def _offer_legacy(self, route: Route, message: LegacyObject) -> None:
+        seq = route.next_seq if isinstance(route, ReliableRoute) else route.received + 1
+        route.offer(Object(route.kind, seq, group=seq, key=True, payload=message.payload))

@@ -1,0 +1,198 @@
+"""Rooms: which track is whose, and the Pulsar namespaces and topics behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from wtp.broker.naming import parse_topic, topic_name
+from wtp.broker.topics import Admin
+from wtp.clock import Clock
+from wtp.config.schema import Settings
+from wtp.errors import BrokerError, BrokerUnavailable, NotFound, Refused
+from wtp.metrics import Ledger
+from wtp.model import Kind, Track
+from wtp.router.link import BrokerLink
+from wtp.router.routes import LiveRoute, Owner, ReliableRoute, Route
+
+log = logging.getLogger("wtp.router")
+
+LINGER_S = {True: 30.0, False: 2.0}
+"""How long a route whose session ended (reliable, live) may still hand objects on."""
+
+LAST_RECEIPTS_S = 5.0
+"""How long receipts of a gone route are waited for."""
+
+Spawn = Callable[[Coroutine[Any, Any, None]], object]
+
+
+class Rooms:
+    """Every track that is being routed.
+
+    Args:
+        settings: Profile.
+        clock: The router's clock.
+        link: Producers.
+        admin: The broker's admin API.
+        spawn: Starts an owned task.
+    """
+
+    def __init__(
+        self, settings: Settings, clock: Clock, link: BrokerLink, admin: Admin, spawn: Spawn
+    ) -> None:
+        self.routes: dict[Track, Route] = {}
+        self._ended = Ledger()
+        self._leaving: set[Route] = set()
+        self.notes: dict[str, str] = {}
+        """What cannot be promised, by namespace, in one sentence each."""
+        self._settings = settings
+        self._clock = clock
+        self._link = link
+        self._admin = admin
+        self._spawn = spawn
+        self._known: set[str] = set()
+
+    def topic(self, room: str, kind: Kind) -> str:
+        """The topic of a room's kind."""
+        topics = self._settings.topics
+        return topic_name(topics.kinds.get(kind.value, topics.template), room, kind.value)
+
+    async def prepare(self, room: str, kind: Kind) -> None:
+        """See to it that the namespace behind a room exists, and remember what it promises.
+
+        Raises:
+            Refused: `code` is `no-room`: it is missing and may not be created.
+        """
+        namespace = parse_topic(self.topic(room, kind)).namespace_path
+        if namespace in self._known:
+            return
+        rules = self._settings.rooms
+        try:
+            if rules.create:
+                await self._admin.ensure_namespace(
+                    namespace,
+                    retention_minutes=rules.retention_minutes,
+                    retention_mb=rules.retention_mb,
+                    deduplication=rules.deduplication,
+                )
+            policies = await self._admin.policies(namespace)
+        except NotFound as error:
+            raise Refused(
+                f"Room {room!r} does not exist (namespace {namespace}).",
+                hint="Create it with wtp topics create, or allow rooms.create in the profile.",
+                code="no-room",
+            ) from error
+        except BrokerUnavailable:
+            return
+        except (BrokerError, Refused) as error:
+            self.notes[namespace] = f"policies unknown: {error.message}"
+            self._known.add(namespace)
+            return
+        self._known.add(namespace)
+        self._note(namespace, policies.deduplication, policies.retention_minutes)
+
+    def _note(self, namespace: str, deduplication: bool, retention_minutes: int) -> None:
+        sentences = []
+        if not deduplication:
+            sentences.append("de-duplication is off: reliable kinds are delivered at least once")
+        if not retention_minutes:
+            sentences.append("no retention: nothing can be replayed")
+        if sentences:
+            self.notes[namespace] = "; ".join(sentences)
+            log.warning("%s: %s", namespace, self.notes[namespace])
+
+    async def claim(self, track: Track, kind: Kind, content_type: str, owner: Owner) -> Route:
+        """Make a track the owner's and give it a producer.
+
+        Raises:
+            Refused: `code` is `name-taken` or `no-room`.
+            BrokerError: The broker refuses the topic.
+        """
+        await self.prepare(track.room, kind)
+        route = self.routes.get(track)
+        if route is not None and route.owner not in (None, owner):
+            if route.instance != owner.instance or not owner.instance:
+                raise Refused(
+                    f"Track {track} is being published by somebody else.",
+                    hint="Choose another --name or another --track.",
+                    code="name-taken",
+                )
+            previous, route.owner = route.owner, None
+            if previous is not None:
+                previous.replaced()
+        if route is not None and (route.kind is not kind or not kind.reliable):
+            self._end(route, "replaced")
+            route = None
+        if route is None:
+            route = self._new_route(track, kind, content_type)
+            self.routes[track] = route
+            route.owner, route.instance = owner, owner.instance
+            try:
+                await self._link.open(route)
+            except BaseException:
+                self._end(route, "no-producer")
+                raise
+            return route
+        route.owner = owner
+        await route.idle.wait()
+        route.instance, route.content_type, route.received = owner.instance, content_type, 0
+        return route
+
+    def _new_route(self, track: Track, kind: Kind, content_type: str) -> Route:
+        topic = self.topic(track.room, kind)
+        if kind.reliable:
+            return ReliableRoute(track, kind, content_type, topic, self._clock)
+        queues = self._settings.router.queues
+        return LiveRoute(track, kind, content_type, topic, self._clock, queues)
+
+    def leave(self, owner: Owner) -> None:
+        """A session ended: its routes hand on what they have and go."""
+        for route in [r for r in self.routes.values() if r.owner is owner]:
+            route.owner = None
+            self._spawn(self._linger(route))
+
+    async def _linger(self, route: Route) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + LINGER_S[route.kind.reliable]
+        while loop.time() < end and route.owner is None and route.ledger.in_flight:
+            await asyncio.sleep(0.02)
+        if route.owner is None and self.routes.get(route.track) is route:
+            self._end(route, "session-ended")
+
+    def _end(self, route: Route, reason: str) -> None:
+        if self.routes.get(route.track) is route:
+            del self.routes[route.track]
+        route.abandon(reason)
+        self._link.remove(route)
+        self._leaving.add(route)
+        self._spawn(self._bury(route))
+
+    async def _bury(self, route: Route) -> None:
+        """Add a gone route's counts to the totals once its last receipts are in."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + LAST_RECEIPTS_S
+        while route.ledger.in_flight and loop.time() < end:
+            await asyncio.sleep(0.02)
+        route.ledger.drop("no-receipt", route.ledger.in_flight)
+        self._leaving.discard(route)
+        self._ended.add(route.ledger)
+
+    def total(self) -> Ledger:
+        """The counts of all routes there have been."""
+        total = Ledger()
+        total.add(self._ended)
+        for route in (*self._leaving, *self.routes.values()):
+            total.add(route.ledger)
+        return total
+
+    async def drained(self, timeout: float) -> bool:
+        """Wait until nothing is in flight; tells whether that came true in time."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        while self.total().in_flight:
+            if loop.time() > end:
+                return False
+            await asyncio.sleep(0.02)
+        return True

@@ -1,0 +1,315 @@
+"""The router as a role: bound addresses, sessions, the broker, and a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from wtp import __version__
+from wtp.broker.topics import Admin
+from wtp.children import Child, ensure_broker
+from wtp.clock import Clock, monotonic_us
+from wtp.config.load import certs_folder
+from wtp.config.schema import Settings
+from wtp.errors import ConnectionFailed, Refused, UsageError
+from wtp.model import Kind
+from wtp.router import https
+from wtp.router.link import BrokerLink
+from wtp.router.peer import Peer
+from wtp.router.rooms import Rooms
+from wtp.transport.certs import Certificate, ensure_certificate
+from wtp.transport.limits import Limits
+from wtp.transport.server import Server, serve
+from wtp.transport.session import Session, SessionEvents
+from wtp.wire import control
+
+log = logging.getLogger("wtp.router")
+
+STATS_S = 1.0
+DRAIN_S = 3.0
+"""How long clients get to finish once they were told."""
+GOODBYE = 0
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """`HOST:PORT` or `[IPV6]:PORT` taken apart."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def is_public(host: str) -> bool:
+    """Whether others than this machine can reach an address to listen on."""
+    if host == "localhost":
+        return False
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return True
+
+
+class Router:
+    """The router.
+
+    Args:
+        settings: Profile.
+
+    Raises:
+        UsageError: It would listen on a public address without authentication.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._host, self._port = split_address(settings.router.listen)
+        if is_public(self._host) and not settings.router.insecure_no_auth:
+            raise UsageError(
+                f"{settings.router.listen} is a public address and there is no authentication.",
+                hint="Listen on 127.0.0.1, or allow it with --insecure-no-auth.",
+            )
+        self._clock = Clock()
+        self._started_us = monotonic_us()
+        self._peers: set[Peer] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._refused: Counter[str] = Counter()
+        self._stopping = asyncio.Event()
+        self._link: BrokerLink | None = None
+        self._rooms: Rooms | None = None
+        self._server: Server | None = None
+        self._certificate: Certificate | None = None
+        self._broker_data = ""
+
+    async def run(self, ready: Callable[[dict[str, Any]], None]) -> None:
+        """Serve until `stop`.
+
+        Args:
+            ready: Called once with `address`, `url`, `cert_hash`, `broker` and `broker_data`.
+
+        Raises:
+            ConnectionFailed: The address is in use.
+            BrokerError: The embedded broker could not be started.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            tcp = self._bind()
+            stack.callback(tcp.close)
+            hosts = sorted({self._host, "localhost", "127.0.0.1", "::1"} - {"0.0.0.0", "::", ""})  # noqa: S104 - left out, not bound
+            self._certificate, _ = ensure_certificate(certs_folder(self._settings), hosts=hosts)
+            broker = await ensure_broker(self._settings)
+            if broker is not None:
+                stack.push_async_callback(broker.stop)
+                self._broker_data = str(broker.info.get("data", ""))
+            admin = Admin(self._settings.broker.admin)
+            stack.push_async_callback(admin.close)
+            link = self._link = BrokerLink(self._settings.broker.url)
+            stack.push_async_callback(link.close)
+            self._rooms = Rooms(self._settings, self._clock, link, admin, self._spawn)
+            stack.push_async_callback(self._cancel_tasks)
+            self._server = await self._serve()
+            stack.push_async_callback(self._server.close, GOODBYE, "the router is leaving")
+            await self._serve_https(tcp, stack)
+            self._spawn(link.watch())
+            self._spawn(self._tick(broker))
+            self._spawn(self._look_at_default_room())
+            ready(self._info())
+            await self._stopping.wait()
+            await self._drain()
+
+    def stop(self) -> None:
+        """Drain and leave."""
+        self._stopping.set()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Live figures: sessions, tracks with their ledgers, what was refused."""
+        rooms, link = self._rooms, self._link
+        return {
+            "status": "draining" if self._stopping.is_set() else "ok",
+            "version": __version__,
+            "uptime_s": round((monotonic_us() - self._started_us) / 1e6, 3),
+            "sessions": len(self._peers),
+            "connected": bool(link and link.connected),
+            "broker": self._settings.broker.url,
+            "broker_reopened": link.reopened if link else 0,
+            "notes": dict(rooms.notes) if rooms else {},
+            "objects": rooms.total().snapshot() if rooms else {},
+            "tracks": {
+                str(track): {
+                    "kind": route.kind.value,
+                    "content_type": route.content_type,
+                    "topic": route.topic,
+                    "publisher_connected": route.owner is not None,
+                    "queued": route.queued,
+                    "last_seq": route.last_seq,
+                    "receipt": route.receipt_ms.snapshot(),
+                    **route.ledger.snapshot(),
+                }
+                for track, route in (rooms.routes.items() if rooms else ())
+            },
+            "refused": dict(self._refused),
+            "transport": dict(self._server.counters) if self._server else {},
+        }
+
+    def _info(self) -> dict[str, Any]:
+        assert self._server and self._certificate  # noqa: S101, PT018 - set before this is called
+        host, port = self._server.address[:2]
+        shown = f"[{host}]" if ":" in host else host
+        return {
+            "address": f"{shown}:{port}",
+            "url": f"https://{shown}:{port}/wt",
+            "cert_hash": self._certificate.sha256,
+            "certs": str(self._certificate.cert_path.parent),
+            "broker": self._settings.broker.url,
+            "broker_data": self._broker_data,
+        }
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a task of the router failed", exc_info=task.exception())
+
+    async def _cancel_tasks(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _bind(self) -> socket.socket:
+        """The TCP socket; it fixes the port number for UDP too when that is 0."""
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((self._host, self._port))
+        except OSError as error:
+            sock.close()
+            if error.errno == errno.EADDRINUSE:
+                raise ConnectionFailed(
+                    f"{self._settings.router.listen} is in use.",
+                    hint="Stop what listens there, or choose another --listen; port 0 takes one.",
+                    code="port-in-use",
+                ) from error
+            raise ConnectionFailed(
+                f"Cannot listen on {self._settings.router.listen}: {error.strerror}.",
+                hint="Choose another --listen.",
+            ) from error
+        self._port = sock.getsockname()[1]
+        return sock
+
+    async def _serve(self) -> Server:
+        assert self._certificate  # noqa: S101 - set before this is called
+        router = self._settings.router
+        limits = Limits(
+            sessions=router.limits.sessions,
+            sessions_per_address=router.limits.sessions_per_address,
+            half_open=router.limits.half_open,
+            handshake_s=router.limits.handshake_s,
+            idle_s=router.limits.idle_s,
+        )
+        retry = router.retry if router.retry is not None else is_public(self._host)
+        return await serve(
+            self._host,
+            self._port,
+            self._certificate,
+            self._accept,
+            limits=limits,
+            retry=retry,
+            mtu=router.mtu,
+        )
+
+    async def _serve_https(self, tcp: socket.socket, stack: contextlib.AsyncExitStack) -> None:
+        assert self._certificate  # noqa: S101 - set before this is called
+        app = https.build(self.snapshot, self._time, self._certificate)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        tcp.setblocking(False)
+        await web.SockSite(runner, tcp, ssl_context=https.tls(self._certificate)).start()
+
+    def _time(self) -> dict[str, Any]:
+        domain = self._clock.domain
+        return {
+            "boot_id": domain.boot_id,
+            "anchor_us": domain.anchor_us,
+            "now_us": self._clock.now_us(),
+        }
+
+    def _accept(self, session: Session) -> SessionEvents:
+        """Take a session or refuse it with a reason the client can see."""
+        if self._stopping.is_set() or self._rooms is None:
+            raise Refused("The router is leaving.", hint="Connect again later.", code="draining")
+        if session.origin and not self._origin_allowed(session.origin, session.headers):
+            self._refused["origin"] += 1
+            raise Refused(
+                f"Pages of {session.origin} may not connect.",
+                hint="Allow the origin in router.origins.",
+                code="origin",
+            )
+        peer = Peer(
+            session,
+            self._rooms,
+            self._clock,
+            self._settings,
+            self._spawn,
+            self._peers.discard,
+            self._refused,
+        )
+        self._peers.add(peer)
+        return peer
+
+    def _origin_allowed(self, origin: str, headers: Any) -> bool:
+        allowed = self._settings.router.origins
+        if allowed:
+            return "*" in allowed or origin in allowed
+        if not is_public(self._host) and origin in ("file://", "null"):
+            return True
+        host = urlsplit(origin).hostname or ""
+        authority = urlsplit(f"//{headers.get(':authority', '')}").hostname or ""
+        return host == authority or (not is_public(self._host) and not is_public(host))
+
+    async def _look_at_default_room(self) -> None:
+        if self._rooms is not None:
+            try:
+                await self._rooms.prepare(self._settings.rooms.room, Kind.VIDEO)
+            except Refused as error:
+                self._rooms.notes[self._settings.rooms.room] = str(error)
+
+    async def _tick(self, broker: Child | None) -> None:
+        """Tell publishers what was counted; notice when the broker that was started here dies."""
+        while True:
+            await asyncio.sleep(STATS_S)
+            for peer in list(self._peers):
+                peer.tell_stats()
+            if broker is not None and broker.exited and not self._stopping.is_set():
+                log.warning("the embedded broker died; starting it again")
+                broker = await self._restart(broker)
+
+    async def _restart(self, broker: Child) -> Child:
+        try:
+            await broker.restart()
+        except Exception as error:  # noqa: BLE001 - said, and tried again in a second
+            log.warning("the embedded broker does not start: %s", error)
+        return broker
+
+    async def _drain(self) -> None:
+        """Tell clients, let them finish, hand on what is here."""
+        for peer in list(self._peers):
+            peer.tell(control.Drain("the router is leaving"))
+        loop = asyncio.get_running_loop()
+        end = loop.time() + DRAIN_S
+        while self._peers and loop.time() < end:
+            await asyncio.sleep(0.02)
+        if self._rooms is not None:
+            await self._rooms.drained(DRAIN_S)
