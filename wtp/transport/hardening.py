@@ -1,0 +1,463 @@
+"""Everything that touches private names of aioquic: fixes of its defects, and looks inside.
+
+Pinned to aioquic 1.7; ``verify_aioquic`` checks every name once, at start-up. Each fix is attacked
+in ``tests/transport/test_hardening.py``.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import hmac
+from collections.abc import Callable
+from typing import Any
+
+import pylsqpack
+from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # re-exported from C
+from aioquic.h3.connection import ErrorCode, FrameType, H3Connection, H3Stream, ProtocolError
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import (
+    END_STATES,
+    Limit,
+    QuicConnection,
+    QuicConnectionState,
+    QuicReceiveContext,
+)
+from aioquic.quic.events import ConnectionTerminated
+from aioquic.quic.packet import QuicFrameType, QuicPacketType
+from aioquic.quic.packet_builder import (
+    QuicDeliveryState,
+    QuicPacketBuilder,
+    QuicPacketBuilderStop,
+)
+from aioquic.quic.recovery import QuicPacketPacer, QuicPacketSpace
+from aioquic.quic.stream import QuicStream
+from aioquic.tls import CipherSuite, Epoch
+
+from wtp.errors import WtpError
+from wtp.transport.limits import MTU_START_BYTES, Limits
+
+AES_ONLY = [CipherSuite.AES_128_GCM_SHA256, CipherSuite.AES_256_GCM_SHA384]
+"""ChaCha20 is 3 to 7 times slower in this stack."""
+RESET_TOKEN_BYTES = 16
+CID_BYTES = 8
+SETTINGS = {
+    0x1: 0,  # no QPACK dynamic table
+    0x7: 0,  # no blocked streams
+    0x8: 1,  # extended CONNECT, RFC 9220
+    0x33: 1,  # HTTP datagrams, RFC 9297
+    0x21: 1,  # grease
+    0x2B603742: 1,  # WebTransport draft 2
+    0xC671706A: 1,  # WebTransport draft 7
+    0x2C7CF000: 1,  # WebTransport draft 15
+}
+"""The set that nine independent clients accepted. 0x2b61, 0x2b64 and 0x2b65 must stay out: with
+them a client's session limits bind the server."""
+
+_RESET_STREAM_AT = 0x24
+# Transport parameters reset_stream_at, final number and draft number, both empty.
+_RESET_STREAM_AT_PARAMETERS = bytes.fromhex("1d00c017f7586d2cb57100")
+_FRAME_CAPACITY = 1 + 2 * 8  # a type and two variable-length integers
+
+_CONNECTION_NAMES = """
+_close_event _configuration _cryptos _crypto_buffers _datagrams_pending _events _flush_builder
+_handle_reset_stream_frame _handshake_complete _handshake_confirmed _host_cids
+_local_max_data _local_max_stream_data_uni _local_max_streams_uni _local_max_streams_bidi
+_local_next_stream_id_uni _logger _loss _max_datagram_size _network_paths
+_on_connection_limit_delivery _on_max_stream_data_delivery _packet_number _peer_cid
+_peer_cid_available _QuicConnection__frame_handlers _remote_max_datagram_frame_size
+_remote_max_streams_uni _replenish_connection_ids _serialize_transport_parameters _spin_bit
+_state _streams _version _write_connection_limits _write_stream_limits
+"""
+_LOSS_NAMES = "_cc _pacer _pto_count _rtt_min _rtt_smoothed _on_packets_lost spaces"
+_STREAM_NAMES = "_buffer _buffer_start _buffer_stop _reset_error_code"
+_HTTP_NAMES = """
+_check_control_frame_type _check_request_or_push_frame_type _decoder _get_local_settings
+_max_table_capacity _blocked_streams _peer_control_stream_id _stream
+"""
+
+
+@functools.cache
+def verify_aioquic() -> None:
+    """Check that the installed aioquic has every private name used here.
+
+    Raises:
+        WtpError: It lacks some; the message names them.
+    """
+    connection = QuicConnection(configuration=QuicConfiguration(is_client=True))
+    stream = QuicStream(stream_id=0)
+    looked_up: list[tuple[str, object, str]] = [
+        ("QuicConnection", connection, _CONNECTION_NAMES),
+        ("QuicPacketRecovery", connection._loss, _LOSS_NAMES),
+        ("QuicPacketPacer", connection._loss._pacer, "_max_datagram_size"),
+        ("congestion control", connection._loss._cc, "_max_datagram_size"),
+        ("QuicStreamSender", stream.sender, _STREAM_NAMES),
+        ("H3Connection", H3Connection(connection), _HTTP_NAMES),
+    ]
+    missing = [
+        f"{owner}.{name}"
+        for owner, value, names in looked_up
+        for name in names.split()
+        if not hasattr(value, name)
+    ]
+    if missing:
+        raise WtpError(
+            f"The installed aioquic does not fit: it lacks {', '.join(missing)}.",
+            hint="Install the tested version with `pip install 'aioquic>=1.7.2,<1.8'`.",
+            code="aioquic-version",
+        )
+
+
+def reset_token(key: bytes, cid: bytes) -> bytes:
+    """Return the stateless reset token of a connection id (RFC 9000 section 10.3.2)."""
+    return hmac.new(key, cid, hashlib.sha256).digest()[:RESET_TOKEN_BYTES]
+
+
+class Unpaced(QuicPacketPacer):
+    """Lets the congestion window alone decide; pacing costs a quarter of the throughput."""
+
+    def next_send_time(self, now: float) -> float:
+        """Return no time: send at once."""
+        return None  # type: ignore[return-value]  # the base class returns None as well
+
+    def update_after_send(self, now: float) -> None:
+        """Keep no bucket."""
+
+    def update_rate(self, congestion_window: int, smoothed_rtt: float) -> None:
+        """Keep no rate."""
+
+
+class HardenedConnection(QuicConnection):
+    """A QUIC connection with bounded memory, known reset tokens and a packet size that can grow.
+
+    Args:
+        configuration: As for aioquic; windows and cipher suites are set by the caller.
+        limits: Stream credit and windows.
+        reset_key: Key of the stateless reset tokens of a server.
+        original_destination_connection_id: Of a server's client, see aioquic.
+        retry_source_connection_id: Of a server after a Retry, see aioquic.
+    """
+
+    def __init__(
+        self,
+        *,
+        configuration: QuicConfiguration,
+        limits: Limits,
+        reset_key: bytes = b"",
+        original_destination_connection_id: bytes | None = None,
+        retry_source_connection_id: bytes | None = None,
+    ) -> None:
+        super().__init__(
+            configuration=configuration,
+            original_destination_connection_id=original_destination_connection_id,
+            retry_source_connection_id=retry_source_connection_id,
+        )
+        self._reset_key = reset_key
+        self._window_bytes = limits.session_window_bytes
+        self._stream_window_bytes = limits.stream_window_bytes
+        self._released_bytes = 0
+        self._stream_released: dict[int, int] = {}
+        self._local_max_streams_uni.value = limits.streams
+        self._local_max_streams_uni.sent = limits.streams
+        self._local_max_streams_uni.used = 0
+        self._loss._pacer = Unpaced(max_datagram_size=self._max_datagram_size)
+        self._probes_left: dict[int, int] = {}
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self.packets_lost = 0
+        self._count_losses()
+        frames: dict[int, Any] = self._QuicConnection__frame_handlers  # type: ignore[attr-defined]
+        frames[_RESET_STREAM_AT] = (self._read_reset_stream_at, frames[0x04][1])
+        self._set_reset_tokens()
+
+    # What the peer may do: windows, resets, connection ids
+
+    def release(self, stream_id: int, count: int) -> bool:
+        """Give back receive credit for consumed bytes; True when a frame should go out now."""
+        self._released_bytes += count
+        urgent = False
+        grant = self._released_bytes + self._window_bytes
+        if grant - self._local_max_data.value >= self._window_bytes // 4:
+            self._local_max_data.value = grant
+            urgent = True
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.receiver.is_finished:
+            self._stream_released.pop(stream_id, None)
+            return urgent
+        credit = self._stream_released.get(stream_id, 0) + count
+        if credit >= self._stream_window_bytes // 4:
+            stream.max_stream_data_local += credit
+            self._stream_released.pop(stream_id, None)
+            return True
+        self._stream_released[stream_id] = credit
+        return urgent
+
+    def release_undelivered(self, stream_id: int) -> None:
+        """Give back the connection credit of bytes that a reset stream will never deliver."""
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            receiver = stream.receiver
+            self.release(stream_id, receiver.highest_offset - receiver.starting_offset())
+            receiver._buffer = bytearray()
+
+    def _write_stream_limits(
+        self, builder: QuicPacketBuilder, space: QuicPacketSpace, stream: QuicStream
+    ) -> None:
+        if stream.max_stream_data_local_sent == stream.max_stream_data_local:
+            return
+        if stream.receiver.is_finished:
+            stream.max_stream_data_local_sent = stream.max_stream_data_local
+            return
+        frame = builder.start_frame(
+            QuicFrameType.MAX_STREAM_DATA,
+            capacity=_FRAME_CAPACITY,
+            handler=self._on_max_stream_data_delivery,
+            handler_args=(stream,),
+        )
+        frame.push_uint_var(stream.stream_id or 0)
+        frame.push_uint_var(stream.max_stream_data_local)
+        stream.max_stream_data_local_sent = stream.max_stream_data_local
+
+    def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
+        data = self._local_max_data
+        if data.sent != data.value:
+            self._write_limit(builder, data)
+        for limit in (self._local_max_streams_bidi, self._local_max_streams_uni):
+            # Announce in batches: once the peer has less left than it would be granted.
+            if limit.sent - limit.used < limit.value - limit.sent:
+                self._write_limit(builder, limit)
+
+    def _write_limit(self, builder: QuicPacketBuilder, limit: Limit) -> None:
+        frame = builder.start_frame(
+            limit.frame_type,
+            capacity=_FRAME_CAPACITY,
+            handler=self._on_connection_limit_delivery,
+            handler_args=(limit,),
+        )
+        frame.push_uint_var(limit.value)
+        limit.sent = limit.value
+
+    def _read_reset_stream_at(
+        self, context: QuicReceiveContext, frame_type: int, buf: Buffer
+    ) -> None:
+        plain = Buffer(capacity=3 * 8)
+        for _ in range(3):  # stream id, error code, final size
+            plain.push_uint_var(buf.pull_uint_var())
+        buf.pull_uint_var()  # reliable size: everything undelivered is dropped
+        plain = Buffer(data=plain.data)
+        self._handle_reset_stream_frame(context, QuicFrameType.RESET_STREAM, plain)
+
+    def _serialize_transport_parameters(self) -> bytes:
+        return super()._serialize_transport_parameters() + _RESET_STREAM_AT_PARAMETERS
+
+    def _replenish_connection_ids(self) -> None:
+        super()._replenish_connection_ids()
+        self._set_reset_tokens()
+
+    def _set_reset_tokens(self) -> None:
+        if self._reset_key:
+            for cid in self._host_cids:
+                cid.stateless_reset_token = reset_token(self._reset_key, cid.cid)
+
+    def is_stateless_reset(self, data: bytes) -> bool:
+        """Whether an unreadable datagram ends in one of the peer's reset tokens."""
+        tail = data[-RESET_TOKEN_BYTES:]
+        known = [self._peer_cid, *self._peer_cid_available]
+        return any(
+            cid.stateless_reset_token and hmac.compare_digest(cid.stateless_reset_token, tail)
+            for cid in known
+        )
+
+    def owns_cid(self, cid: bytes) -> bool:
+        """Whether ``cid`` is one of the connection ids this side gave out."""
+        return any(own.cid == cid for own in self._host_cids)
+
+    # Packet size
+
+    @property
+    def mtu_bytes(self) -> int:
+        """Largest UDP payload in use."""
+        return self._max_datagram_size
+
+    def set_mtu(self, size_bytes: int) -> None:
+        """Use UDP payloads up to ``size_bytes`` from now on; drops datagrams that outgrow it."""
+        self._max_datagram_size = size_bytes
+        self._loss._pacer._max_datagram_size = size_bytes
+        self._loss._cc._max_datagram_size = size_bytes  # type: ignore[attr-defined]
+        room = self.datagram_room()
+        if any(len(data) > room for data in self._datagrams_pending):
+            fitting = [data for data in self._datagrams_pending if len(data) <= room]
+            self._datagrams_pending.clear()
+            self._datagrams_pending.extend(fitting)
+
+    def build_probe(self, size_bytes: int, now: float) -> list[tuple[bytes, Any]]:
+        """Return one padded PING of ``size_bytes``; its acknowledgement raises the packet size.
+
+        It is not counted as in flight: a lost probe says nothing about congestion
+        (RFC 9000 section 14.4).
+        """
+        crypto = self._cryptos[Epoch.ONE_RTT]
+        if not crypto.send.is_valid() or self._state is not QuicConnectionState.CONNECTED:
+            return []
+        builder = QuicPacketBuilder(
+            host_cid=self.host_cid,
+            peer_cid=self._peer_cid.cid,
+            version=self._version or 1,
+            is_client=self._is_client,
+            max_datagram_size=size_bytes,
+            packet_number=self._packet_number,
+            spin_bit=self._spin_bit,
+        )
+        try:
+            builder.start_packet(QuicPacketType.ONE_RTT, crypto)
+            frame = builder.start_frame(
+                QuicFrameType.PING,
+                handler=self._on_probe_delivery,
+                handler_args=(size_bytes,),
+            )
+        except QuicPacketBuilderStop:
+            return []
+        frame.push_bytes(bytes(builder.remaining_buffer_space))
+        if builder._packet is not None:
+            builder._packet.in_flight = False
+        return self._flush_builder(
+            builder=builder,
+            network_path=self._network_paths[0],
+            peer_cid=self._peer_cid.cid,
+            now=now,
+        )
+
+    def _on_probe_delivery(self, delivery: QuicDeliveryState, size_bytes: int) -> None:
+        if delivery == QuicDeliveryState.ACKED:
+            self._probes_left.clear()
+            if size_bytes > self._max_datagram_size:
+                self.set_mtu(size_bytes)
+        else:
+            self.probe_lost(size_bytes)
+
+    def probe_lost(self, size_bytes: int) -> None:
+        """Called when a probe was lost; the link decides whether to send another."""
+
+    def black_hole(self) -> bool:
+        """Whether large packets seem to vanish: four probe time-outs in a row (RFC 8899)."""
+        return self._loss._pto_count >= 4 and self._max_datagram_size > MTU_START_BYTES
+
+    # Sending
+
+    def uni_credit(self) -> int:
+        """Number of further unidirectional streams the peer allows."""
+        return self._remote_max_streams_uni - self._local_next_stream_id_uni // 4
+
+    def stream_count(self) -> int:
+        """Number of streams alive, of both sides."""
+        return len(self._streams)
+
+    def has_stream(self, stream_id: int) -> bool:
+        """Whether QUIC still keeps state of the stream."""
+        return stream_id in self._streams
+
+    def unacknowledged(self, stream_id: int) -> int:
+        """Bytes of the stream that were accepted for sending and not yet acknowledged."""
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.sender._reset_error_code is not None:
+            return 0
+        return stream.sender._buffer_stop - stream.sender._buffer_start
+
+    def drop_stream(self, stream_id: int, error_code: int) -> None:
+        """Reset the stream and free what is unsent of it at once."""
+        self.reset_stream(stream_id, error_code)
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            stream.sender._buffer = bytearray()
+
+    def datagram_room(self) -> int:
+        """Largest DATAGRAM frame payload that fits a packet now.
+
+        Header: 1 byte, connection id, 2 bytes packet number; 16 bytes tag; frame type and a
+        two-byte length. A larger one would block every later datagram for ever.
+        """
+        return self._max_datagram_size - 22 - len(self._peer_cid.cid)
+
+    def datagram_limit(self) -> int:
+        """Largest DATAGRAM frame the peer takes, 0 when it takes none."""
+        return self._remote_max_datagram_frame_size or 0
+
+    def datagrams_waiting(self) -> int:
+        """Datagrams not yet in a packet."""
+        return len(self._datagrams_pending)
+
+    # Looks inside
+
+    def termination(self) -> ConnectionTerminated | None:
+        """How the connection ended, once it is closing, draining or over."""
+        return self._close_event if self._state in END_STATES else None
+
+    @property
+    def started(self) -> bool:
+        """Whether at least one packet of the peer could be decrypted."""
+        return self._state is not QuicConnectionState.FIRSTFLIGHT
+
+    @property
+    def rtt_s(self) -> tuple[float, float]:
+        """Smoothed and smallest round-trip time; (0, 0) before the first sample."""
+        smallest = self._loss._rtt_min
+        return self._loss._rtt_smoothed, smallest if smallest < 1e6 else 0.0
+
+    def peer_certificate(self) -> Any:
+        """Return the peer's ``cryptography`` certificate, or None."""
+        return self.tls._peer_certificate
+
+    def _count_losses(self) -> None:
+        inner: Callable[..., None] = self._loss._on_packets_lost
+
+        def count(*, packets: Any, **rest: Any) -> None:
+            lost = list(packets)
+            self.packets_lost += len(lost)
+            inner(packets=lost, **rest)
+
+        self._loss._on_packets_lost = count  # type: ignore[method-assign]
+
+    def slim(self) -> None:
+        """Free what only the handshake needed: 48 KiB of buffers and keys."""
+        for epoch in self._crypto_buffers:
+            self._crypto_buffers[epoch] = Buffer(capacity=512)
+        self._cryptos_initial = {}
+
+
+class ExcessiveLoad(ProtocolError):
+    """The peer asks this side to buffer too much (RFC 9114 section 8.1)."""
+
+    error_code = ErrorCode.H3_EXCESSIVE_LOAD
+
+
+class HardenedHttp(H3Connection):
+    """HTTP/3 for WebTransport: no QPACK table, small frames, SETTINGS that clients accept.
+
+    Args:
+        quic: The connection.
+        header_bytes: Largest frame that has to be buffered whole.
+    """
+
+    def __init__(self, quic: QuicConnection, header_bytes: int) -> None:
+        self._header_bytes = header_bytes
+        super().__init__(quic, enable_webtransport=True)
+        self._max_table_capacity = 0
+        self._blocked_streams = 0
+        self._decoder = pylsqpack.Decoder(0, 0)
+
+    def _get_local_settings(self) -> dict[int, int]:
+        return SETTINGS
+
+    def _check_request_or_push_frame_type(self, frame_type: int, stream: H3Stream) -> None:
+        if frame_type in (FrameType.HEADERS, FrameType.PUSH_PROMISE):
+            self._check_size(stream)
+        super()._check_request_or_push_frame_type(frame_type, stream)
+
+    def _check_control_frame_type(self, frame_type: int) -> None:
+        if frame_type in (FrameType.SETTINGS, FrameType.MAX_PUSH_ID):
+            self._check_size(self._stream[self._peer_control_stream_id or 0])
+        super()._check_control_frame_type(frame_type)
+
+    def _check_size(self, stream: H3Stream) -> None:
+        if (stream.frame_size or 0) > self._header_bytes:
+            raise ExcessiveLoad("HTTP/3 frame is too large")

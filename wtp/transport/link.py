@@ -1,0 +1,602 @@
+"""Drives one QUIC connection and the WebTransport session on it; the same for both ends.
+
+One touch of a connection is one event pass, one transmit, and one more event pass, because aioquic
+issues connection ids while it builds packets; a peer may use such an id at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from aioquic.h3.connection import ProtocolError
+from aioquic.h3.events import DataReceived, HeadersReceived, WebTransportStreamDataReceived
+from aioquic.quic import events as quic_events
+
+from wtp.errors import Refused, UsageError, WireError
+from wtp.transport import capsule
+from wtp.transport.endpoint import Address, is_loopback, plain_address
+from wtp.transport.hardening import HardenedConnection, HardenedHttp
+from wtp.transport.limits import (
+    MTU_ETHERNET_BYTES,
+    MTU_LOOPBACK_BYTES,
+    MTU_START_BYTES,
+    Limits,
+)
+from wtp.transport.session import ABNORMAL, Session, SessionStats
+
+logger = logging.getLogger(__name__)
+
+H3_NO_ERROR = 0x100
+H3_EXCESSIVE_LOAD = 0x107
+H3_REQUEST_REJECTED = 0x10B
+_EARLY_CHUNKS = 256
+"""Chunks of streams that arrive before their session; more is an attack."""
+_PROBE_ATTEMPTS = 3
+_BIDI_REFUSALS = 64
+"""Bidirectional WebTransport streams are refused; each leaks state in aioquic, so not many."""
+
+
+class Owner(Protocol):
+    """The server or client that owns links."""
+
+    def cid_issued(self, cid: bytes, link: Link) -> None:
+        """The peer may use this connection id from now on."""
+
+    def cid_retired(self, cid: bytes) -> None:
+        """The peer will not use this connection id any more."""
+
+    def handshake_done(self, link: Link) -> None:
+        """The TLS handshake is complete."""
+
+    def headers_received(self, link: Link, event: HeadersReceived) -> None:
+        """A request (server) or response (client) arrived."""
+
+    def link_gone(self, link: Link, code: int, reason: str, transport: bool) -> None:
+        """The connection is over; ``transport`` tells QUIC's own codes from applications'."""
+
+
+class Link:
+    """One QUIC connection.
+
+    Args:
+        quic: The connection, not yet started.
+        send: Sends datagrams.
+        owner: Who is told about connection ids, headers and the end.
+        limits: Caps and time-outs.
+        peer: Address of the peer.
+        fixed_mtu: Packet size that must not be probed, or 0.
+    """
+
+    def __init__(
+        self,
+        quic: HardenedConnection,
+        send: Callable[[Sequence[tuple[bytes, Address]]], None],
+        owner: Owner,
+        limits: Limits,
+        peer: Address,
+        fixed_mtu: int,
+    ) -> None:
+        self.quic = quic
+        self.limits = limits
+        self.peer: Address = peer
+        self.first_peer: Address = peer
+        self.heard = False
+        self.http: HardenedHttp | None = None
+        self.session: Session | None = None
+        self.connect_stream = -1
+        self.gone = False
+        self.handshaken = False
+        self.closing = False
+        self.born_s = asyncio.get_running_loop().time()
+        self.heard_s = self.born_s
+        self._owner = owner
+        self._send = send
+        self._fixed_mtu = fixed_mtu
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._linger: asyncio.TimerHandle | None = None
+        self._scheduled: asyncio.Handle | None = None
+        self._in_pass = False
+        self._dirty = False
+        self._capsules: capsule.CapsuleReader | None = None
+        # Peer's streams: bytes of an incomplete header, None once they belong to the session.
+        self._incoming: dict[int, bytes | None] = {}
+        self._foreign: set[int] = set()  # peer's streams of HTTP/3 itself
+        self._stopped: set[int] = set()
+        self._outgoing: dict[int, bool] = {}  # our streams: whether they were ended
+        self._early: list[tuple[int, bytes, bool]] = []
+        self._unreleased_bytes = 0
+        self._bidi_refused = 0
+        self._probes: dict[int, int] = {}
+        self._stream_prefix = b""
+        self._datagram_prefix = b""
+        quic.probe_lost = self._probe_again  # type: ignore[method-assign]
+
+    # Driving
+
+    def receive(self, data: bytes, address: Address, now: float) -> None:
+        """Take one datagram; ``flush`` must follow."""
+        self.heard_s = now
+        self.heard = True
+        self.quic.bytes_received += len(data)
+        try:
+            self.quic.receive_datagram(data, address, now)
+        except Exception:
+            logger.exception("connection of %s: fault in QUIC", plain_address(address))
+            self.abort("internal error")
+
+    def touch(self) -> None:
+        """Ask for a flush in this turn of the loop; many touches make one flush."""
+        if self._in_pass:
+            self._dirty = True
+        elif self._scheduled is None and not self.gone:
+            self._scheduled = self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """One event pass, one transmit, one event pass; then the timer."""
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
+        if self.gone or self._in_pass:
+            return
+        self._in_pass = True
+        self._dirty = False
+        try:
+            self._pass_events()
+            self._transmit(self._loop.time())
+            self._pass_events()
+            self._notice_end()
+        except Exception:
+            logger.exception("connection of %s: fault in QUIC", plain_address(self.peer))
+            self.abort("internal error")
+        finally:
+            self._in_pass = False
+        if self.gone:
+            return
+        if self.session is not None:
+            self.session.flushed()
+        if self._dirty:
+            self.touch()
+        self._arm()
+
+    def _transmit(self, now: float) -> None:
+        datagrams = self.quic.datagrams_to_send(now)
+        if datagrams:
+            self.quic.bytes_sent += sum(len(data) for data, _ in datagrams)
+            self._send(datagrams)
+
+    def _notice_end(self) -> None:
+        """Forget a closed connection at once; late packets get a stateless reset."""
+        ended = self.quic.termination()
+        if ended is not None:
+            transport = ended.frame_type is not None
+            self._finish(ended.error_code, ended.reason_phrase, transport=transport)
+
+    def _arm(self) -> None:
+        at = self.quic.get_timer()
+        if at is None:
+            return
+        if self._timer is not None:
+            # A timer that fires too early re-arms itself: cheaper than cancelling each time.
+            if self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        if self.gone:
+            return
+        at = self.quic.get_timer()
+        now = self._loop.time()
+        if at is None:
+            return
+        if at > now + 0.0005:
+            self._arm()
+            return
+        try:
+            self.quic.handle_timer(max(now, at))
+        except Exception:
+            logger.exception("connection of %s: fault in QUIC", plain_address(self.peer))
+            self.abort("internal error")
+        self.flush()
+
+    def abort(self, reason: str) -> None:
+        """Forget the connection without a word to the peer."""
+        self._finish(ABNORMAL, reason, transport=True)
+
+    def close(self, code: int = H3_NO_ERROR, reason: str = "") -> None:
+        """Close the QUIC connection with an application code."""
+        if not self.gone:
+            self.quic.close(error_code=code, reason_phrase=reason)
+            self.closing = True
+            self.touch()
+
+    def _finish(self, code: int, reason: str, *, transport: bool) -> None:
+        if self.gone:
+            return
+        self.gone = True
+        for handle in (self._timer, self._linger, self._scheduled):
+            if handle is not None:
+                handle.cancel()
+        if self.session is not None:
+            ended = (ABNORMAL if transport and code else code), reason
+            if not transport:
+                ended = _session_code(code), reason
+            self.session.end(*ended)
+            self.session.gone()
+        self._owner.link_gone(self, code, reason, transport)
+
+    # Events
+
+    def _pass_events(self) -> None:
+        next_event = self.quic.next_event
+        event = next_event()
+        while event is not None and not self.gone:
+            if isinstance(event, quic_events.StreamDataReceived):
+                self._stream_data(event)
+            else:
+                self._other_event(event)
+            event = next_event()
+
+    def _other_event(self, event: quic_events.QuicEvent) -> None:
+        if isinstance(event, quic_events.DatagramFrameReceived):
+            self._datagram(event.data)
+        elif isinstance(event, quic_events.StreamReset):
+            self._stream_reset(event)
+        elif isinstance(event, quic_events.StopSendingReceived):
+            self._stop_sending(event)
+        elif isinstance(event, quic_events.ConnectionIdIssued):
+            self._owner.cid_issued(event.connection_id, self)
+        elif isinstance(event, quic_events.ConnectionIdRetired):
+            self._owner.cid_retired(event.connection_id)
+        elif isinstance(event, quic_events.ProtocolNegotiated):
+            self.http = HardenedHttp(self.quic, self.limits.header_bytes)
+        elif isinstance(event, quic_events.HandshakeCompleted):
+            self.handshaken = True
+            self._owner.handshake_done(self)
+        elif isinstance(event, quic_events.ConnectionTerminated):
+            self._finish(
+                event.error_code, event.reason_phrase, transport=event.frame_type is not None
+            )
+
+    def _stream_data(self, event: quic_events.StreamDataReceived) -> None:
+        stream, data = event.stream_id, event.data
+        if stream & 2 and stream not in self._foreign:
+            if stream in self._incoming and self._incoming[stream] is None:
+                self._session_data(stream, data, event.end_stream)
+            else:
+                self._new_stream(stream, data, event.end_stream)
+            return
+        self.quic.release(stream, len(data))
+        if event.end_stream:
+            self._foreign.discard(stream)
+        if stream not in self._stopped:
+            self._http_event(event)
+
+    def _new_stream(self, stream: int, data: bytes, end: bool) -> None:
+        """Read the header of a peer's unidirectional stream: type, and session when ours."""
+        if stream not in self._incoming and self.quic.stream_count() > self.limits.open_streams:
+            self.close(H3_EXCESSIVE_LOAD, "too many streams")
+            return
+        known = (self._incoming.get(stream) or b"") + data
+        kind = capsule.decode_varint(known)
+        if kind is not None and known[: kind[1]] != capsule.WEBTRANSPORT_UNI_STREAM:
+            self._incoming.pop(stream, None)
+            self._foreign.add(stream)
+            self.quic.release(stream, len(known))
+            self._http_event(quic_events.StreamDataReceived(known, end, stream))
+            return
+        header = capsule.decode_varint(known, kind[1]) if kind is not None else None
+        if header is None:
+            if end:
+                self._incoming.pop(stream, None)
+                self.quic.release(stream, len(known))
+            else:
+                self._incoming[stream] = known
+            return
+        self._incoming[stream] = None
+        self.quic.release(stream, header[1])
+        if self.connect_stream >= 0 and header[0] != self.connect_stream:
+            self._stopped.add(stream)
+            self._stop(stream, capsule.BUFFERED_STREAM_REJECTED)
+        payload = known[header[1] :]
+        if payload or end:
+            self._session_data(stream, payload, end)
+
+    def _session_data(self, stream: int, data: bytes, end: bool) -> None:
+        if end:
+            self._incoming.pop(stream, None)
+        session = self.session
+        if stream in self._stopped or (session is not None and session.ended):
+            self.quic.release(stream, len(data))
+            if end:
+                self._stopped.discard(stream)
+            return
+        if session is None:
+            self._early.append((stream, data, end))
+            if len(self._early) > _EARLY_CHUNKS:
+                self.close(H3_EXCESSIVE_LOAD, "no session")
+            return
+        self._unreleased_bytes += len(data)
+        session.deliver_data(stream, data, end)
+
+    def _stream_reset(self, event: quic_events.StreamReset) -> None:
+        stream = event.stream_id
+        self.quic.release_undelivered(stream)
+        known = self._incoming.pop(stream, b"")
+        if stream == self.connect_stream:
+            self._http_event(event)
+            self._session_over(_session_code(event.error_code), "the peer reset the session")
+        elif stream in self._foreign or not stream & 2:
+            self._http_event(event)
+        elif known:
+            self.quic.release(stream, len(known))
+        elif known is None and self.session is None:
+            kept = [chunk for chunk in self._early if chunk[0] != stream]
+            dropped = sum(len(chunk[1]) for chunk in self._early) - sum(len(c[1]) for c in kept)
+            self._early = kept
+            self.quic.release(stream, dropped)
+        elif known is None and stream not in self._stopped and self.session is not None:
+            code = capsule.from_http_code(event.error_code)
+            self.session.deliver(lambda events: events.stream_reset(stream, code))
+        self._stopped.discard(stream)
+
+    def _stop_sending(self, event: quic_events.StopSendingReceived) -> None:
+        stream = event.stream_id
+        if stream in self._outgoing:
+            del self._outgoing[stream]
+            self.quic.drop_stream(stream, event.error_code)
+            if self.session is not None:
+                code = capsule.from_http_code(event.error_code)
+                self.session.deliver(lambda events: events.stream_stopped(stream, code))
+            return
+        self._http_event(event)
+        if stream == self.connect_stream:
+            self._session_over(_session_code(event.error_code), "the peer stopped the session")
+
+    def _datagram(self, data: bytes) -> None:
+        prefix = self._datagram_prefix
+        if self.session is not None and prefix and data.startswith(prefix):
+            payload = data[len(prefix) :]
+            self.session.deliver(lambda events: events.datagram(payload))
+
+    def _http_event(self, event: quic_events.QuicEvent) -> None:
+        if self.http is None:
+            return
+        for found in self.http.handle_event(event):
+            if isinstance(found, HeadersReceived):
+                if found.stream_id == self.connect_stream and self._capsules is not None:
+                    continue  # trailers
+                self._owner.headers_received(self, found)
+                if found.stream_ended:
+                    self._connect_stream_ended(found.stream_id)
+            elif isinstance(found, DataReceived):
+                self._connect_data(found)
+            elif isinstance(found, WebTransportStreamDataReceived):
+                self._refuse_bidi(found.stream_id)
+
+    def _refuse_bidi(self, stream: int) -> None:
+        if stream in self._stopped:
+            return
+        self._stopped.add(stream)
+        self._bidi_refused += 1
+        if self._bidi_refused > _BIDI_REFUSALS:
+            self.close(H3_EXCESSIVE_LOAD, "bidirectional streams are not used")
+            return
+        self._stop(stream, capsule.BUFFERED_STREAM_REJECTED)
+        self.quic.drop_stream(stream, capsule.BUFFERED_STREAM_REJECTED)
+
+    def _connect_data(self, event: DataReceived) -> None:
+        if event.stream_id != self.connect_stream or self._capsules is None:
+            return
+        try:
+            closed = self._capsules.feed(event.data)
+        except WireError as error:
+            self.close_session(error.close_code, error.message)
+            self._session_over(error.close_code, error.message)
+            return
+        if closed is not None:
+            self._session_over(*closed)
+        elif event.stream_ended:
+            self._connect_stream_ended(event.stream_id)
+
+    def _connect_stream_ended(self, stream: int) -> None:
+        if stream == self.connect_stream:
+            self._session_over(0, "")
+
+    def _session_over(self, code: int, reason: str) -> None:
+        """The peer ended the session: answer with FIN, tell the application, then linger."""
+        if self.session is None:
+            return
+        self._capsules = None
+        for stream in self._outgoing:
+            self.quic.drop_stream(stream, capsule.SESSION_GONE)
+        self._outgoing.clear()
+        self._end_connect_stream(b"")
+        self.session.end(code, reason)
+        if self.quic.configuration.is_client:
+            self.close()
+        else:
+            self._start_linger()
+
+    def _start_linger(self) -> None:
+        if self._linger is None and not self.gone:
+            self._linger = self._loop.call_later(self.limits.linger_s, self.close)
+
+    def _end_connect_stream(self, data: bytes) -> None:
+        if self.http is None:
+            return
+        try:
+            self.http.send_data(self.connect_stream, data, end_stream=True)
+        except (ProtocolError, ValueError, RuntimeError):  # after STOP_SENDING or a FIN
+            logger.debug("the CONNECT stream is closed already")
+        self.touch()
+
+    # Setting up
+
+    def start_session(self, session: Session, stream: int) -> None:
+        """Bind the session to its CONNECT stream and deliver what came early."""
+        self.session = session
+        self.connect_stream = stream
+        self._capsules = capsule.CapsuleReader()
+        self._stream_prefix = capsule.WEBTRANSPORT_UNI_STREAM + capsule.encode_varint(stream)
+        self._datagram_prefix = capsule.encode_varint(stream // 4)
+
+    def deliver_early(self) -> None:
+        """Deliver the stream data that overtook the CONNECT exchange."""
+        early, self._early = self._early, []
+        for stream, data, end in early:
+            self._session_data(stream, data, end)
+
+    def start_probing(self) -> None:
+        """Probe larger packets, once per candidate size, unless the size is fixed."""
+        if self._fixed_mtu:
+            return
+        sizes = [MTU_ETHERNET_BYTES]
+        if is_loopback(str(self.peer[0])):
+            sizes.append(MTU_LOOPBACK_BYTES)
+        self._probes = dict.fromkeys(sizes, _PROBE_ATTEMPTS)
+        for size in sizes:
+            self._probe(size)
+
+    def _probe(self, size_bytes: int) -> None:
+        if self.gone or self.closing:
+            return
+        self._probes[size_bytes] -= 1
+        datagrams = self.quic.build_probe(size_bytes, self._loop.time())
+        if datagrams:
+            self._send(datagrams)
+            self.touch()
+
+    def _probe_again(self, size_bytes: int) -> None:
+        if self._probes.get(size_bytes, 0) > 0 and size_bytes > self.quic.mtu_bytes:
+            self._loop.call_soon(self._probe, size_bytes)
+
+    def tend(self, now: float) -> None:
+        """Regular care, about once a second: sign of life, packet size after a move."""
+        if self.gone or self.closing:
+            return
+        if self.session is not None and now - self.heard_s >= self.limits.ping_s:
+            self.quic.send_ping(0)
+            self.touch()
+        if self._fixed_mtu:
+            return
+        address = self.quic.get_peer_address()
+        if address is not None and address != self.peer:
+            self.peer = address
+            self.quic.set_mtu(MTU_START_BYTES)
+            self.start_probing()
+        elif self.quic.black_hole():
+            self._probes.clear()
+            self.quic.set_mtu(MTU_START_BYTES)
+
+    # What a session asks for
+
+    def open_stream(self) -> int:
+        """See ``Session.open_stream``."""
+        if self.quic.uni_credit() <= 0 or self.quic.stream_count() >= self.limits.open_streams:
+            raise Refused(
+                "No further stream can be opened now.",
+                hint="Wait until earlier streams are finished.",
+                code="stream-limit",
+            )
+        stream = self.quic.get_next_available_stream_id(is_unidirectional=True)
+        self.quic.send_stream_data(stream, self._stream_prefix)
+        self._outgoing[stream] = False
+        if len(self._outgoing) > 2 * self.quic.stream_count() + 32:
+            self.backlog(None)  # forgets the finished ones
+        return stream
+
+    def send(self, stream: int, data: bytes, end: bool) -> None:
+        """See ``Session.send``."""
+        ended = self._outgoing.get(stream)
+        if ended is None:
+            return
+        if ended:
+            raise UsageError(
+                f"Stream {stream} was ended before.", hint="Open another stream.", code="stream"
+            )
+        self._outgoing[stream] = end
+        self.quic.send_stream_data(stream, data, end)
+        self.touch()
+
+    def reset(self, stream: int, code: int) -> None:
+        """See ``Session.reset``."""
+        if self._outgoing.pop(stream, None) is not None:
+            self.quic.drop_stream(stream, capsule.to_http_code(code))
+            self.touch()
+
+    def stop(self, stream: int, code: int) -> None:
+        """See ``Session.stop``."""
+        if stream in self._incoming and stream not in self._stopped:
+            self._stopped.add(stream)
+            self._stop(stream, capsule.to_http_code(code))
+
+    def _stop(self, stream: int, code: int) -> None:
+        if self.quic.has_stream(stream):
+            self.quic.stop_stream(stream, code)
+            self.touch()
+
+    def release(self, stream: int, count: int) -> None:
+        """See ``Session.release``."""
+        count = min(count, self._unreleased_bytes)
+        self._unreleased_bytes -= count
+        if self.quic.release(stream, count):
+            self.touch()
+
+    def backlog(self, stream: int | None) -> int:
+        """See ``Session.backlog``."""
+        if stream is not None:
+            return self.quic.unacknowledged(stream)
+        total = 0
+        finished = []
+        for number in self._outgoing:
+            if self.quic.has_stream(number):
+                total += self.quic.unacknowledged(number)
+            else:
+                finished.append(number)
+        for number in finished:
+            del self._outgoing[number]
+        return total
+
+    def send_datagram(self, data: bytes) -> bool:
+        """See ``Session.send_datagram``."""
+        size = len(self._datagram_prefix) + len(data)
+        if (
+            size > self.quic.datagram_room()
+            or size + 3 > self.quic.datagram_limit()
+            or self.quic.datagrams_waiting() >= self.limits.datagram_queue
+        ):
+            return False
+        self.quic.send_datagram_frame(self._datagram_prefix + data)
+        self.touch()
+        return True
+
+    def close_session(self, code: int, reason: str) -> None:
+        """See ``Session.close``."""
+        self._end_connect_stream(capsule.encode_close(code, reason))
+        self._start_linger()
+
+    def stats(self) -> SessionStats:
+        """See ``Session.stats``."""
+        smoothed, smallest = self.quic.rtt_s
+        return SessionStats(
+            rtt_ms=smoothed * 1e3,
+            min_rtt_ms=smallest * 1e3,
+            bytes_sent=self.quic.bytes_sent,
+            bytes_received=self.quic.bytes_received,
+            packets_lost=self.quic.packets_lost,
+            datagram_bytes=self.quic.mtu_bytes,
+            streams_open=self.quic.stream_count(),
+        )
+
+
+def _session_code(code: int) -> int:
+    """Map the code of a QUIC close or reset to a session's: plain ends are 0."""
+    if code in (0, H3_NO_ERROR, capsule.SESSION_GONE):
+        return 0
+    return capsule.from_http_code(code)
