@@ -5,7 +5,18 @@ it, and its end means "finish now", so that a child also ends when its parent wa
 carries one JSON object a line: `ready`, `status`, `summary` and `error` events.
 """
 
+from wtp.children.broker import ensure_broker
 from wtp.children.child import Child
 from wtp.children.events import Event, error_event, error_from, parent_gone
+from wtp.children.keep import Kept, State
 
-__all__ = ["Child", "Event", "error_event", "error_from", "parent_gone"]
+__all__ = [
+    "Child",
+    "Event",
+    "Kept",
+    "State",
+    "ensure_broker",
+    "error_event",
+    "error_from",
+    "parent_gone",
+]

@@ -24,6 +24,10 @@ Start with `wtp demo`. Every command has its own --help.
 """
 
 
+ROOT_ONLY = {"install_completion", "show_completion"}
+"""Options that Typer gives to every app, and that make sense once."""
+
+
 @contextmanager
 def quiet_pipe() -> Iterator[None]:
     """End with 0 and without a word when the reader of stdout has gone (`| head`)."""
@@ -72,6 +76,7 @@ def load_command(name: str) -> Any:
     """Import a command's module and build its command from the module's `app`."""
     command = get_command(import_module(COMMANDS[name][0]).app)
     command.name = name
+    command.params = [p for p in command.params if p.name not in ROOT_ONLY]
     return command
 
 
