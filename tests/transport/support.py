@@ -95,5 +95,5 @@ class Echo(Recorder):
 async def until(condition: Callable[[], object], timeout: float = 5.0) -> None:
     """Wait for a condition that nothing announces."""
     async with asyncio.timeout(timeout):
-        while not condition():  # noqa: ASYNC110 - there is no event to wait for
+        while not condition():
             await asyncio.sleep(0.005)
