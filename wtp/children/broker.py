@@ -119,6 +119,7 @@ async def ensure_broker(
     except BaseException:
         await child.stop(1.0)
         raise
+    child.info.setdefault("data", str(broker_folder(settings)))
     say(
         f"Nothing answered at {settings.broker.url}: started the embedded broker, "
         f"data in {broker_folder(settings)}."

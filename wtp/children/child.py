@@ -23,6 +23,8 @@ MAX_EVENT_BYTES = 1024 * 1024
 STDERR_LINES = 20
 """Lines of a child's stderr that are kept for error messages."""
 
+PROGRAM = (sys.executable, "-m", "wtp")
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -33,6 +35,7 @@ class Child:
         args: Words after `wtp`; `--child` is added.
         name: What to call it; default: its command.
         env: More environment variables.
+        program: What to run instead of `wtp`.
         on_event: Called with every event as it comes.
         on_exit: Called once when the process has ended.
     """
@@ -43,6 +46,7 @@ class Child:
         *,
         name: str = "",
         env: Mapping[str, str] | None = None,
+        program: Sequence[str] = PROGRAM,
         on_event: Callable[[Event], None] | None = None,
         on_exit: Callable[[Child], None] | None = None,
     ) -> None:
@@ -57,6 +61,7 @@ class Child:
         self.returncode: int | None = None
         self.ready: asyncio.Future[Event]
         self._env = dict(env or {})
+        self._program = list(program)
         self._on_event = on_event
         self._on_exit = on_exit
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
@@ -75,6 +80,11 @@ class Child:
         return self._process is not None and self.returncode is None
 
     @property
+    def exited(self) -> bool:
+        """Whether the process has been started and has ended."""
+        return self._process is not None and self.returncode is not None
+
+    @property
     def stderr_tail(self) -> str:
         """The last lines it wrote to stderr."""
         return "\n".join(self._stderr)
@@ -84,9 +94,7 @@ class Child:
         self.ready = asyncio.get_running_loop().create_future()
         self.ready.add_done_callback(_retrieve)
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "wtp",
+            *self._program,
             *self.args,
             "--child",
             stdin=asyncio.subprocess.PIPE,
@@ -98,6 +106,21 @@ class Child:
         )
         self._watch = asyncio.create_task(self._follow(self._process))
         return self
+
+    async def restart(self) -> Event:
+        """Start it again, after ending it when it still runs, and wait until it is ready.
+
+        Returns:
+            What it said when it became ready.
+
+        Raises:
+            WtpError: It ended instead.
+        """
+        if self.running:
+            await self.stop()
+        self.info, self.summary, self.error, self.returncode = {}, None, None, None
+        await self.start()
+        return await asyncio.shield(self.ready)
 
     async def wait(self) -> int:
         """Wait until the process has ended.

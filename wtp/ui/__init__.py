@@ -1,0 +1,1 @@
+"""Snapshots as something to look at: plain values in, text and rich renderables out."""

@@ -1,0 +1,50 @@
+"""What `wtp router` says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wtp.ui.common import clean, drops, identity, number, seconds
+
+Snapshot = dict[str, Any]
+
+
+def announce(info: Snapshot) -> str:
+    """Where the router listens, what to paste, and where the broker's data is."""
+    lines = [
+        f"router     {clean(info.get('url', ''))}",
+        f"publish    --router {clean(info.get('url', ''))} "
+        f"--cert-hash {clean(info.get('cert_hash', ''))}",
+        f"broker     {clean(info.get('broker', ''))}",
+    ]
+    if info.get("broker_data"):
+        lines[-1] += " (embedded, started here because nothing answered)"
+        lines.append(f"data       {clean(info['broker_data'])}")
+    return "\n".join(lines)
+
+
+def line(snapshot: Snapshot) -> str:
+    """The router in one line."""
+    objects = snapshot.get("objects") or {}
+    broker = "broker ok" if snapshot.get("connected") else "BROKER DOWN"
+    queued = sum(number(track, "queued") for track in (snapshot.get("tracks") or {}).values())
+    return (
+        f"{snapshot.get('sessions', 0)} sessions, {len(snapshot.get('tracks') or {})} tracks, "
+        f"{number(objects, 'offered'):.0f} objects, queue {queued:.0f}, "
+        f"dropped {drops(objects.get('dropped'))}, {broker}"
+    )
+
+
+def summary(snapshot: Snapshot) -> str:
+    """The router at its end."""
+    lines = [f"router ran {seconds(number(snapshot, 'uptime_s'))}"]
+    if snapshot.get("objects"):
+        lines.append(f"objects    {identity(snapshot['objects'])}")
+        lines.append(f"dropped    {drops(snapshot['objects'].get('dropped'))}")
+    refused = snapshot.get("refused")
+    if refused:
+        lines.append(f"refused    {drops(refused)}")
+    lines += [
+        f"note       {clean(k)}: {clean(v)}" for k, v in (snapshot.get("notes") or {}).items()
+    ]
+    return "\n".join(lines)
