@@ -161,7 +161,7 @@ class HardenedConnection(QuicConnection):
         self._local_max_streams_uni.sent = limits.streams
         self._local_max_streams_uni.used = 0
         self._loss._pacer = Unpaced(max_datagram_size=self._max_datagram_size)
-        self._probes_left: dict[int, int] = {}
+        self.probe_lost: Callable[[int], None] = lambda size_bytes: None
         self.bytes_received = 0
         self.bytes_sent = 0
         self.packets_lost = 0
@@ -329,14 +329,10 @@ class HardenedConnection(QuicConnection):
 
     def _on_probe_delivery(self, delivery: QuicDeliveryState, size_bytes: int) -> None:
         if delivery == QuicDeliveryState.ACKED:
-            self._probes_left.clear()
             if size_bytes > self._max_datagram_size:
                 self.set_mtu(size_bytes)
         else:
             self.probe_lost(size_bytes)
-
-    def probe_lost(self, size_bytes: int) -> None:
-        """Called when a probe was lost; the link decides whether to send another."""
 
     def black_hole(self) -> bool:
         """Whether large packets seem to vanish: four probe time-outs in a row (RFC 8899)."""

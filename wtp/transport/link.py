@@ -113,7 +113,7 @@ class Link:
         self._probes: dict[int, int] = {}
         self._stream_prefix = b""
         self._datagram_prefix = b""
-        quic.probe_lost = self._probe_again  # type: ignore[method-assign]
+        quic.probe_lost = self._probe_again
 
     # Driving
 
