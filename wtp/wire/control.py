@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
@@ -156,30 +156,53 @@ _TYPES: Mapping[str, type[Message]] = {
 }  # fmt: skip
 
 
+def _is_text(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half a surrogate, escaped in the JSON
+        return False
+    return True
+
+
+def _is_int(value: object) -> bool:
+    return type(value) is int and -(2**63) <= value < 2**64
+
+
 def _is_counts(value: object) -> bool:
-    return isinstance(value, dict) and all(type(v) is int for v in value.values())
+    return (
+        isinstance(value, dict) and all(map(_is_text, value)) and all(map(_is_int, value.values()))
+    )
 
 
-_CHECKS: Mapping[str, Any] = {
-    "str": lambda v: isinstance(v, str) and not _has_surrogates(v),
-    "int": lambda v: type(v) is int and -(2**63) <= v < 2**64,
+def _is_tables(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and all(map(_is_text, value))
+        and all(map(_is_counts, value.values()))
+    )
+
+
+_CHECKS: Mapping[str, Callable[[object], bool]] = {
+    "str": _is_text,
+    "int": _is_int,
     "dict[str, int]": _is_counts,
-    "dict[str, dict[str, int]]": lambda v: isinstance(v, dict) and all(map(_is_counts, v.values())),
+    "dict[str, dict[str, int]]": _is_tables,
 }
-
-
-def _has_surrogates(text: str) -> bool:
-    return any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def encode(message: Message) -> bytes:
     """A control message as bytes, length included.
 
     Raises:
-        WireError: It takes more than 16 KiB.
+        WireError: It takes more than 16 KiB, or a text of it is not Unicode.
     """
     body = {"type": type(message).__name__.lower(), **asdict(message)}
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    try:
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError as error:
+        raise WireError("A control message is not Unicode text.", code="control") from error
     if len(text) > MAX_BYTES:
         raise WireError(f"A control message of {len(text)} bytes is over 16 KiB.", code="too-large")
     return _LENGTH.pack(len(text)) + text
@@ -195,7 +218,7 @@ def decode(text: bytes) -> Message | None:
         WireError: Not a JSON object, no type, or a field that is missing or of a wrong type.
     """
     try:
-        body = json.loads(text)
+        body = json.loads(text.decode())  # json would guess UTF-16 and UTF-32 from bytes
     except (ValueError, RecursionError) as error:
         raise WireError("A control message is not JSON.", code="control") from error
     if not isinstance(body, dict) or not isinstance(body.get("type"), str):

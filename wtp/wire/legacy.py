@@ -44,9 +44,14 @@ def encode(track_id: str, type_name: str, payload: bytes) -> bytes:
     """One message with its header.
 
     Raises:
-        WireError: A name takes more bytes than its field.
+        WireError: A name does not fit its field, or the payload is over every kind's limit.
     """
-    track, kind = track_id.encode(), type_name.encode()
+    if len(payload) > _LARGEST:
+        raise WireError(f"A message of {len(payload)} bytes is too large.", code="too-large")
+    try:
+        track, kind = track_id.encode(), type_name.encode()
+    except UnicodeEncodeError as error:
+        raise WireError("A name is not Unicode text.", code="header") from error
     if len(track) > 16 or len(kind) > 12:
         raise WireError(
             f"{track_id!r} or {type_name!r} does not fit the original header.", code="header"

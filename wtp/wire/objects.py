@@ -75,9 +75,15 @@ def encode_extension(attributes: Mapping[str, str]) -> bytes:
     """Attributes as the extension's bytes, length included.
 
     Raises:
-        WireError: They take more than 1024 bytes.
+        WireError: They take more than 1024 bytes, are not Unicode text (a file name may not be), or
+            use a name of the wire itself.
     """
-    text = json.dumps(dict(attributes), ensure_ascii=False, separators=(",", ":")).encode()
+    if not RESERVED.isdisjoint(attributes):
+        raise WireError("An object's attributes use a reserved name.", code="extension")
+    try:
+        text = json.dumps(dict(attributes), ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError as error:
+        raise WireError("An object's attributes are not Unicode text.", code="extension") from error
     if len(text) > MAX_EXTENSION_BYTES:
         raise WireError(
             f"The object's attributes take {len(text)} bytes; {MAX_EXTENSION_BYTES} fit.",
@@ -95,7 +101,7 @@ def encode_head(alias: int, obj: Object) -> bytes:
             stamps that lie before the capture time, or over 71 minutes after it, are left out.
 
     Raises:
-        WireError: The payload or the attributes are too large for the wire.
+        WireError: The payload, the attributes or a number do not fit the wire.
     """
     if len(obj.payload) > obj.kind.max_bytes:
         raise WireError(
@@ -113,20 +119,23 @@ def encode_head(alias: int, obj: Object) -> bytes:
     if obj.attributes:
         flags |= EXT
         extension = encode_extension(obj.attributes)
-    head = HEADER.pack(
-        VERSION,
-        KIND_CODES[obj.kind],
-        flags,
-        0,
-        alias,
-        obj.seq,
-        obj.group,
-        obj.capture_us or 0,
-        min(obj.duration_us, MAX_DELTA_US),
-        encode or 0,
-        send or 0,
-        len(obj.payload),
-    )
+    try:
+        head = HEADER.pack(
+            VERSION,
+            KIND_CODES[obj.kind],
+            flags,
+            0,
+            alias,
+            obj.seq,
+            obj.group,
+            obj.capture_us or 0,
+            min(obj.duration_us, MAX_DELTA_US),
+            encode or 0,
+            send or 0,
+            len(obj.payload),
+        )
+    except struct.error as error:
+        raise WireError(f"A number of a {obj.kind} object does not fit.", code="header") from error
     return head + extension
 
 
@@ -137,7 +146,7 @@ def decode_extension(text: bytes) -> dict[str, str]:
         WireError: Not a flat JSON object of strings, or it names a property of the wire itself.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text.decode())  # json would guess UTF-16 and UTF-32 from bytes
     except (ValueError, RecursionError) as error:
         raise WireError("An object's extension is not JSON.", code="extension") from error
     if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
