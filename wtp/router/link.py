@@ -11,9 +11,9 @@ import contextlib
 import logging
 from collections.abc import Coroutine
 from typing import Any
-from urllib.parse import urlsplit
 
 from wtp.broker.client import BrokerClient, Producer
+from wtp.children.broker import BROKER_PORT, answers, host_port
 from wtp.errors import BrokerError, BrokerUnavailable, Refused, WtpError
 from wtp.router.routes import ReliableRoute, Route
 
@@ -26,18 +26,12 @@ FIRST_WAIT_S, LAST_WAIT_S = 0.1, 1.0
 LIVE_PENDING = 1000
 
 
-async def answers(url: str, timeout: float = 1.0) -> bool:
+async def reachable(url: str) -> bool:
     """Whether something accepts TCP connections at a broker URL."""
-    parts = urlsplit(url)
     try:
-        async with asyncio.timeout(timeout):
-            _, writer = await asyncio.open_connection(parts.hostname, parts.port or 6650)
-    except (OSError, TimeoutError, ValueError):
+        return await answers(*host_port(url, BROKER_PORT))
+    except BrokerUnavailable:
         return False
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-    return True
 
 
 class BrokerLink:
@@ -122,12 +116,12 @@ class BrokerLink:
             if producers:
                 self.connected = all(producer.connected for producer in producers)
             else:
-                self.connected = await answers(self.url)
+                self.connected = await reachable(self.url)
             if self.connected or not producers:
                 self._lost_since = None
             elif self._lost_since is None:
                 self._lost_since = loop.time()
-            elif loop.time() - self._lost_since > PATIENCE_S and await answers(self.url):
+            elif loop.time() - self._lost_since > PATIENCE_S and await reachable(self.url):
                 await self._renew()
             for route in self._routes - self._opening:
                 if route.producer is None:

@@ -17,11 +17,12 @@ from aiohttp import web
 
 from wtp import __version__
 from wtp.broker.topics import Admin
-from wtp.children import Child, ensure_broker
+from wtp.children import Child
+from wtp.children.broker import ensure_broker
 from wtp.clock import Clock, monotonic_us
-from wtp.config.load import certs_folder
+from wtp.config.load import broker_folder, certs_folder
 from wtp.config.schema import Settings
-from wtp.errors import ConnectionFailed, Refused, UsageError
+from wtp.errors import ConnectionFailed, Refused, UsageError, WtpError
 from wtp.model import Kind
 from wtp.router import https
 from wtp.router.link import BrokerLink
@@ -85,7 +86,7 @@ class Router:
         self._rooms: Rooms | None = None
         self._server: Server | None = None
         self._certificate: Certificate | None = None
-        self._broker_data = ""
+        self._broker: Child | None = None
 
     async def run(self, ready: Callable[[dict[str, Any]], None]) -> None:
         """Serve until `stop`.
@@ -102,10 +103,8 @@ class Router:
             stack.callback(tcp.close)
             hosts = sorted({self._host, "localhost", "127.0.0.1", "::1"} - {"0.0.0.0", "::", ""})  # noqa: S104 - left out, not bound
             self._certificate, _ = ensure_certificate(certs_folder(self._settings), hosts=hosts)
-            broker = await ensure_broker(self._settings)
-            if broker is not None:
-                stack.push_async_callback(broker.stop)
-                self._broker_data = str(broker.info.get("data", ""))
+            self._broker = await ensure_broker(self._settings, say=log.info)
+            stack.push_async_callback(self._stop_broker)
             admin = Admin(self._settings.broker.admin)
             stack.push_async_callback(admin.close)
             link = self._link = BrokerLink(self._settings.broker.url)
@@ -116,7 +115,7 @@ class Router:
             stack.push_async_callback(self._server.close, GOODBYE, "the router is leaving")
             await self._serve_https(tcp, stack)
             self._spawn(link.watch())
-            self._spawn(self._tick(broker))
+            self._spawn(self._tick())
             self._spawn(self._look_at_default_room())
             ready(self._info())
             await self._stopping.wait()
@@ -166,7 +165,7 @@ class Router:
             "cert_hash": self._certificate.sha256,
             "certs": str(self._certificate.cert_path.parent),
             "broker": self._settings.broker.url,
-            "broker_data": self._broker_data,
+            "broker_data": str(broker_folder(self._settings)) if self._broker else "",
         }
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -286,22 +285,22 @@ class Router:
             except Refused as error:
                 self._rooms.notes[self._settings.rooms.room] = str(error)
 
-    async def _tick(self, broker: Child | None) -> None:
-        """Tell publishers what was counted; notice when the broker that was started here dies."""
+    async def _tick(self) -> None:
+        """Tell publishers what was counted; start the broker again when it died."""
         while True:
             await asyncio.sleep(STATS_S)
             for peer in list(self._peers):
                 peer.tell_stats()
-            if broker is not None and broker.exited and not self._stopping.is_set():
+            if self._broker is not None and not self._broker.running:
                 log.warning("the embedded broker died; starting it again")
-                broker = await self._restart(broker)
+                try:
+                    self._broker = await ensure_broker(self._settings) or self._broker
+                except WtpError as error:
+                    log.warning("the embedded broker does not start: %s", error)
 
-    async def _restart(self, broker: Child) -> Child:
-        try:
-            await broker.restart()
-        except Exception as error:  # noqa: BLE001 - said, and tried again in a second
-            log.warning("the embedded broker does not start: %s", error)
-        return broker
+    async def _stop_broker(self) -> None:
+        if self._broker is not None:
+            await self._broker.stop()
 
     async def _drain(self) -> None:
         """Tell clients, let them finish, hand on what is here."""

@@ -1,0 +1,1 @@
+"""Benchmarks: programs that return figures with units, beside a baseline of the same run."""

@@ -1,0 +1,160 @@
+"""`wtp bench latency`: the real path, measured from capture to receipt, and its baseline.
+
+Publisher, router, broker and consumer run as the processes that users start. Afterwards the very
+objects that went through are read back from the topic and sent again, at their own pace, from one
+`pulsar-client` process to another through the same broker: the baseline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from wtp.bench.direct import measure, read_back
+from wtp.bench.machine import machine_line, slope_mib_per_h, spin_ms
+from wtp.bench.path import LocalPath
+from wtp.errors import WtpError
+
+ROOM = "bench"
+TOPIC = f"persistent://public/{ROOM}/video"
+BASELINE_S = 20.0
+"""Most seconds the baseline takes."""
+POLL_S = 0.25
+MEMORY_S = 2.0
+
+Say = Callable[[str], None]
+
+
+def configuration(
+    duration_s: float, warmup_s: float, size: str, fps: float, codec: str, bitrate: str, fsync: str
+) -> dict[str, Any]:
+    """What a run is made of; printed first."""
+    return {
+        "duration_s": duration_s,
+        "warmup_s": warmup_s,
+        "size": size,
+        "fps": fps,
+        "codec": codec,
+        "bitrate": bitrate,
+        "fsync": fsync,
+        "broker": "embedded",
+        "machine": machine_line(),
+    }
+
+
+async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, Any]:
+    """Measure.
+
+    Args:
+        config: From `configuration`.
+        say: Told in a sentence what is going on.
+
+    Returns:
+        `n`, `p50_ms` ... `max_ms` from capture to receipt, `send_to_receive`, `hops`, `dropped`
+        and `dropped_by_hop`, `clock_error_ms`, `cpu_s` by process, `router_cpu_s_per_1000`,
+        `memory_mib_per_h` (slope), `baseline` (send to receipt) and `ratio_p50`.
+
+    Raises:
+        WtpError: A process failed, or nothing arrived.
+    """
+    spin_before = await asyncio.to_thread(spin_ms)
+    async with LocalPath(config["fsync"]) as path:
+        say("publisher, router, broker and consumer are starting")
+        await path.start(
+            "consume", ["video", "--room", ROOM, "--wait", "--warmup", str(config["warmup_s"])],
+            path.broker_args,
+        )  # fmt: skip
+        await path.start(
+            "publish",
+            ["--source", "testsrc", "--room", ROOM, "--name", "bench"],
+            ["--size", config["size"], "--fps", str(config["fps"])],
+            ["--codec", config["codec"], "--bitrate", config["bitrate"]],
+            path.router_args,
+        )
+        say(f"measuring {config['duration_s']:g} s after {config['warmup_s']:g} s of warm-up")
+        figures = await _watch(path, config)
+        say("measuring the same objects through pulsar-client alone")
+        baseline = await _baseline(path, config)
+    spin_after = await asyncio.to_thread(spin_ms)
+    ours, direct = figures["send_to_receive"]["p50_ms"], baseline.get("p50_ms")
+    return {
+        **figures,
+        "baseline": baseline,
+        "ratio_p50": round(ours / direct, 3) if ours and direct else None,
+        "spin_ms": [spin_before, spin_after],
+        "configuration": config,
+    }
+
+
+async def _watch(path: LocalPath, config: dict[str, Any]) -> dict[str, Any]:
+    """Let it run, end the publisher so that it flushes, and add everything up."""
+    await asyncio.sleep(config["warmup_s"])
+    before = path.cpu()
+    sent_before = _offered(path)
+    memory: dict[str, list[tuple[float, int]]] = {}
+    loop = asyncio.get_running_loop()
+    start, next_memory = loop.time(), 0.0
+    while (passed := loop.time() - start) < config["duration_s"]:
+        await asyncio.sleep(POLL_S)
+        if passed >= next_memory:
+            next_memory += MEMORY_S
+            for name, held in path.memory().items():
+                memory.setdefault(name, []).append((passed, held))
+        for child in path.processes.values():
+            if not child.running:
+                raise child.failure()
+    after = path.cpu()
+    used = {name: round(after[name] - before.get(name, 0.0), 3) for name in after}
+    objects = max(1, _offered(path) - sent_before)
+    publisher = await path.processes["publish"].stop() or {}
+    await asyncio.sleep(POLL_S)
+    router = path.processes["router"].last
+    consumer = await path.processes["consume"].stop() or {}
+    total = consumer["latency"]["total"]
+    if not total["n"]:
+        raise WtpError("No object arrived with a known latency.", hint="Try a longer --duration.")
+    dropped = _dropped(publisher, router, consumer)
+    return {
+        **total,
+        "from": "capture",
+        "to": "receipt at the consumer",
+        "clock_error_ms": consumer["clock_error_ms"],
+        "send_to_receive": consumer["latency"]["send_to_receive"],
+        "hops": consumer["latency"]["hops"],
+        "dropped": sum(sum(counts.values()) for counts in dropped.values()),
+        "dropped_by_hop": dropped,
+        "cpu_s": used,
+        "router_cpu_s_per_1000": round(used.get("router", 0.0) * 1000 / objects, 3),
+        "objects": objects,
+        "memory_mib_per_h": {name: slope_mib_per_h(held) for name, held in memory.items()},
+        "rss_mib": {name: round(held[-1][1] / 2**20, 1) for name, held in memory.items()},
+    }
+
+
+def _offered(path: LocalPath) -> int:
+    objects = path.processes["router"].last.get("objects") or {}
+    return int(objects.get("offered", 0))
+
+
+def _dropped(
+    publisher: dict[str, Any], router: dict[str, Any], consumer: dict[str, Any]
+) -> dict[str, dict[str, int]]:
+    """Drops by hop and reason; a hop that never reported counts as one unknown drop."""
+    missing = {"no-report": 1}
+    return {
+        "publisher": publisher.get("objects", {}).get("dropped", missing),
+        "router": (router.get("objects") or {}).get("dropped", missing),
+        "consumer": {
+            **consumer.get("dropped", missing),
+            **({"gap": consumer["gaps"]} if consumer.get("gaps") else {}),
+        },
+    }
+
+
+async def _baseline(path: LocalPath, config: dict[str, Any]) -> dict[str, Any]:
+    seconds = min(config["duration_s"], BASELINE_S) + config["warmup_s"]
+    objects = await read_back(path.broker_url, TOPIC, int(seconds * config["fps"]))
+    skip = int(config["warmup_s"] * config["fps"])
+    topic = f"persistent://public/{ROOM}/direct"
+    return await asyncio.to_thread(measure, path.broker_url, topic, objects, skip)

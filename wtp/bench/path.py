@@ -1,0 +1,114 @@
+"""The whole path on this machine as processes of its own: broker, router, and what is added."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from wtp.bench.machine import cpu_s, rss_bytes
+from wtp.children import Child
+from wtp.errors import WtpError
+
+START_S = 20.0
+
+
+class LocalPath:
+    """A broker and a router on free loopback ports; everything goes when the block ends.
+
+    Attributes:
+        broker_url: URL of the broker.
+        admin_url: Its admin API.
+        router_url: URL of the router.
+        processes: Every child by name.
+    """
+
+    def __init__(self, fsync: str = "interval") -> None:
+        self.broker_url = self.admin_url = self.router_url = ""
+        self.processes: dict[str, Child] = {}
+        self._fsync = fsync
+        self._hash = ""
+        self._folder = Path(tempfile.mkdtemp(prefix="wtp-bench-"))
+
+    async def __aenter__(self) -> Self:
+        try:
+            broker = await self.start(
+                "broker",
+                ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"],
+                ["--data", str(self._folder / "broker"), "--fsync", self._fsync],
+            )
+            self.broker_url = f"pulsar://{broker['address']}"
+            self.admin_url = f"http://{broker['http']}"
+            router = await self.start(
+                "router",
+                ["--listen", "127.0.0.1:0", "--certs", str(self._folder / "certs")],
+                self.broker_args,
+            )
+        except BaseException:
+            await self._end()
+            raise
+        self.router_url, self._hash = router["url"], router["cert_hash"]
+        return self
+
+    @property
+    def broker_args(self) -> list[str]:
+        """Options that lead a command to this broker."""
+        return ["--broker", self.broker_url, "--admin", self.admin_url]
+
+    @property
+    def router_args(self) -> list[str]:
+        """Options that lead a publisher to this router."""
+        return ["--router", self.router_url, "--cert-hash", self._hash]
+
+    @property
+    def cert_hash(self) -> str:
+        """SHA-256 of the router's certificate, hex."""
+        return self._hash
+
+    async def start(self, name: str, *args: Sequence[str]) -> dict[str, Any]:
+        """Start `wtp NAME ARGS` and wait until it is ready.
+
+        Returns:
+            What it said when it was.
+
+        Raises:
+            WtpError: It ended instead, or took too long.
+        """
+        words = [word for group in args for word in group]
+        env = {"WTP_HOME": str(self._folder)}
+        child = await Child([name, *words], env=env).start()
+        self.processes[name] = child
+        try:
+            async with asyncio.timeout(START_S):
+                return await asyncio.shield(child.ready)
+        except TimeoutError:
+            raise WtpError(
+                f"wtp {name} was not ready after {START_S:.0f} s.", hint=child.stderr_tail
+            ) from None
+
+    def cpu(self) -> dict[str, float]:
+        """CPU seconds that each process has used so far."""
+        used = {name: cpu_s(child.pid) for name, child in self.processes.items() if child.running}
+        return {name: value for name, value in used.items() if value is not None}
+
+    def memory(self) -> dict[str, int]:
+        """Resident bytes of each process."""
+        held = {name: rss_bytes(child.pid) for name, child in self.processes.items()}
+        return {name: value for name, value in held.items() if value is not None}
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._end()
+
+    async def _end(self) -> None:
+        for child in reversed(list(self.processes.values())):
+            await child.stop()
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)

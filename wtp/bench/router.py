@@ -1,0 +1,260 @@
+"""`wtp bench router`: objects of one size at one rate, or flat out, through router and broker.
+
+A generator process opens a WebTransport session and sends live objects, each a group of its own, as
+an all-intra camera would; a reader process measures from the scheduled send time to the receipt, so
+that a generator that falls behind raises the figures instead of hiding them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from wtp.bench.machine import machine_line, spin_ms
+from wtp.bench.path import LocalPath
+from wtp.broker.client import BrokerClient
+from wtp.clock import monotonic_us
+from wtp.errors import ConnectionFailed, WtpError
+from wtp.metrics import Latency
+from wtp.model import Kind, Object
+from wtp.transport.client import Trust, connect
+from wtp.transport.session import Session
+from wtp.wire import StreamType, control
+from wtp.wire.objects import encode_head
+
+ROOM = "bench"
+TOPIC = f"persistent://public/{ROOM}/video"
+SILENCE_S = 3.0
+MAX_BACKLOG_BYTES = 1024 * 1024
+"""A generator with more than this on its way to the router drops instead, and counts it."""
+
+Say = Callable[[str], None]
+
+
+class Generator:
+    """A minimal publisher: one track of live objects with payloads of zeros."""
+
+    def __init__(self) -> None:
+        self.session: Session | None = None
+        self.published = asyncio.Event()
+        self.flushed = asyncio.Event()
+        self.error = ""
+        self._parser = control.ControlParser()
+        self._first = True
+
+    def stream_data(self, stream: int, data: bytes, end: bool) -> None:
+        """Control messages of the router."""
+        count, session = len(data), self.session
+        if self._first and data:
+            data, self._first = data[1:], False
+        for message in self._parser.feed(data):
+            if isinstance(message, control.Published):
+                self.published.set()
+            elif isinstance(message, control.Flushed):
+                self.flushed.set()
+            elif isinstance(message, control.Error):
+                self._fail(message.message)
+        if session is not None:
+            session.release(stream, count)
+
+    def stream_reset(self, stream: int, code: int) -> None:
+        """The router resets no control stream."""
+
+    def stream_stopped(self, stream: int, code: int) -> None:
+        """The router refuses no stream of a live track."""
+
+    def datagram(self, data: bytes) -> None:
+        """None are expected."""
+
+    def writable(self) -> None:
+        """The backlog is looked at before each send."""
+
+    def closed(self, code: int, reason: str) -> None:
+        """The session is over."""
+        self._fail(reason or "the session ended")
+
+    def _fail(self, why: str) -> None:
+        self.error = self.error or why
+        self.published.set()
+        self.flushed.set()
+
+
+async def _generate(
+    url: str, cert_hash: str, size_bytes: int, rate: float, duration_s: float, mtu: int
+) -> dict[str, Any]:
+    generator = Generator()
+    session = await connect(
+        f"{url}?room={ROOM}", lambda _: generator, Trust(cert_hash=cert_hash), mtu=mtu
+    )
+    generator.session = session
+    stream = session.open_stream()
+    session.send(stream, bytes([StreamType.CONTROL]))
+    for message in (
+        control.Hello("bench", "bench"),
+        control.Offset(0, 0),
+        control.Publish(1, "video", Kind.VIDEO.value, "application/octet-stream"),
+    ):
+        session.send(stream, control.encode(message))
+    await generator.published.wait()
+    if generator.error:
+        raise ConnectionFailed(f"The router refused: {generator.error}.")
+    payload, sent, dropped = bytes(size_bytes), 0, 0
+    start_us = monotonic_us() + 100_000
+    end_us = start_us + int(duration_s * 1e6)
+    due_us = start_us
+    while due_us < end_us and not generator.error:
+        wait_us = due_us - monotonic_us()
+        if wait_us > 0:
+            await asyncio.sleep(wait_us / 1e6)
+        if session.backlog() > MAX_BACKLOG_BYTES:
+            dropped += 1
+            await asyncio.sleep(0)
+        else:
+            sent += 1
+            obj = Object(Kind.VIDEO, sent, sent, True, payload, capture_us=due_us)
+            lane = session.open_stream()
+            session.send(
+                lane, bytes([StreamType.OBJECTS]) + encode_head(1, obj) + payload, end=True
+            )
+        due_us += int(1e6 / rate)
+    session.send(stream, control.encode(control.Flush({"1": sent})))
+    async with asyncio.timeout(10):
+        await generator.flushed.wait()
+    packet_bytes = session.stats.datagram_bytes
+    session.close()
+    await session.wait_closed()
+    return {"sent": sent, "generator_dropped": dropped, "packet_bytes": packet_bytes}
+
+
+async def _read(url: str, warmup_us: int, pipe: Connection) -> None:
+    client = BrokerClient(url)
+    latency, first_us, received = Latency(), 0, 0
+    last_us = 0
+    try:
+        reader = await client.reader(TOPIC, start="latest", queue=1000)
+        pipe.send("ready")
+        patience_s = 30.0
+        while True:
+            async with asyncio.timeout(patience_s):
+                message = await reader.receive()
+            patience_s = SILENCE_S
+            received += 1
+            due_us = int(message.properties["capture_us"])
+            first_us = first_us or due_us
+            if due_us - first_us >= warmup_us:
+                latency.add(message.receive_monotonic_us - due_us)
+                last_us = message.receive_monotonic_us
+    except TimeoutError:
+        pass
+    finally:
+        await client.close()
+    span_s = max(1e-9, (last_us - first_us - warmup_us) / 1e6)
+    pipe.send(
+        {**latency.snapshot(), "received": received, "objects_per_s": round(latency.n / span_s, 1)}
+    )
+
+
+def _run_generator(pipe: Connection, *args: Any) -> None:
+    try:
+        pipe.send(asyncio.run(_generate(*args)))
+    except (WtpError, TimeoutError) as error:
+        pipe.send({"error": str(error) or "the router did not answer the flush"})
+
+
+def _run_reader(*args: Any) -> None:
+    asyncio.run(_read(*args))
+
+
+async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, Any]:
+    """Measure one rate.
+
+    Args:
+        config: `size_bytes`, `rate` (objects/s), `duration_s`, `warmup_s`, `mtu`, `fsync`.
+        say: Told in a sentence what is going on.
+
+    Returns:
+        `n`, percentiles in ms from scheduled send to receipt, `objects_per_s`, `sent`, `received`,
+        `dropped` by reason, `router_cpu_s_per_1000`, `broker_cpu_s_per_1000`, `packet_bytes`.
+
+    Raises:
+        WtpError: The router refused, or a process failed.
+    """
+    spin_before = await asyncio.to_thread(spin_ms)
+    context = multiprocessing.get_context("spawn")
+    async with LocalPath(config["fsync"]) as path:
+        results, theirs = context.Pipe()
+        sent_pipe, generator_end = context.Pipe()
+        reader = context.Process(
+            target=_run_reader,
+            args=(path.broker_url, int(config["warmup_s"] * 1e6), theirs),
+            daemon=True,
+        )
+        generator = context.Process(
+            target=_run_generator,
+            args=(
+                generator_end,
+                path.router_url,
+                path.cert_hash,
+                config["size_bytes"],
+                config["rate"],
+                config["duration_s"] + config["warmup_s"],
+                config["mtu"],
+            ),
+            daemon=True,
+        )
+        await _prepare(path)
+        reader.start()
+        try:
+            await _expect(results, 30, "the reader")
+            say(f"{config['rate']:g} objects/s of {config['size_bytes']} bytes")
+            before = path.cpu()
+            generator.start()
+            sent = await _expect(sent_pipe, config["duration_s"] + 60, "the generator")
+            after = path.cpu()
+            if "error" in sent:
+                raise WtpError(sent["error"], hint="See the router's log.")
+            figures = await _expect(results, SILENCE_S + 60, "the reader")
+            await asyncio.sleep(0.6)
+            router = path.processes["router"].last
+        finally:
+            for process in (generator, reader):
+                if process.pid is not None:
+                    process.kill()
+                    await asyncio.to_thread(process.join)
+    per_1000 = {
+        f"{name}_cpu_s_per_1000": round((after[name] - before[name]) * 1000 / sent["sent"], 3)
+        for name in ("router", "broker")
+    }
+    dropped = dict((router.get("objects") or {}).get("dropped", {}))
+    dropped["generator"] = sent.pop("generator_dropped")
+    return {
+        **figures,
+        **sent,
+        "mb_per_s": round(figures["objects_per_s"] * config["size_bytes"] / 1e6, 2),
+        "dropped": dropped,
+        **per_1000,
+        "spin_ms": [spin_before, await asyncio.to_thread(spin_ms)],
+        "configuration": {**config, "machine": machine_line()},
+    }
+
+
+async def _prepare(path: LocalPath) -> None:
+    """Make the room before the reader asks for its topic."""
+    from wtp.broker.topics import Admin
+
+    admin = Admin(path.admin_url)
+    try:
+        await admin.ensure_namespace(
+            f"public/{ROOM}", retention_minutes=60, retention_mb=1024, deduplication=True
+        )
+    finally:
+        await admin.close()
+
+
+async def _expect(pipe: Connection, seconds: float, who: str) -> Any:
+    if not await asyncio.to_thread(pipe.poll, seconds):
+        raise WtpError(f"{who.capitalize()} said nothing for {seconds:.0f} s.")
+    return pipe.recv()

@@ -1,0 +1,106 @@
+"""`wtp bench`: measure the path, or a part of it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Annotated, Any, Literal
+
+import typer
+
+from wtp.cli.options import Output, OutputFormat, Profile, load_settings, parse_bytes, parse_seconds
+from wtp.cli.out import put
+
+app = typer.Typer(no_args_is_help=True, help="Measure latency and throughput.")
+
+Seconds = Annotated[
+    float,
+    typer.Option("--duration", help="How long to measure.", metavar="TIME", parser=parse_seconds),
+]
+Warmup = Annotated[
+    float,
+    typer.Option("--warmup", help="Time left out first.", metavar="TIME", parser=parse_seconds),
+]
+Fsync = Annotated[
+    Literal["never", "interval", "always"],
+    typer.Option("--fsync", help="Disk policy of the embedded broker."),
+]
+Mtu = Annotated[int, typer.Option("--mtu", help="UDP payload size in bytes; 0 probes it.")]
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text} ...\n")
+
+
+def _finish(name: str, figures: dict[str, Any], output: Output) -> None:
+    from wtp.ui.bench import table
+
+    put(figures, table(name, figures), output)
+
+
+@app.command()
+def latency(
+    ctx: typer.Context,
+    duration: Seconds = 20.0,
+    warmup: Warmup = 3.0,
+    size: Annotated[str | None, typer.Option("--size", help="Picture size, WxH.")] = None,
+    fps: Annotated[float | None, typer.Option("--fps", help="Pictures a second.")] = None,
+    codec: Annotated[str | None, typer.Option("--codec", help="h264 or jpeg.")] = None,
+    bitrate: Annotated[str | None, typer.Option("--bitrate", help="Video bit rate.")] = None,
+    fsync: Fsync = "interval",
+    output: OutputFormat = Output.TABLE,
+    profile: Profile = "local",
+) -> None:
+    """The whole path from capture to receipt, beside pulsar-client alone."""
+    from wtp.bench import latency as bench
+
+    given = {"size": size, "fps": fps, "codec": codec, "bitrate": bitrate}
+    video = load_settings(ctx, {f"publish.{key}": value for key, value in given.items()}).publish
+    config = bench.configuration(
+        duration, warmup, video.size, video.fps, video.codec, video.bitrate, fsync
+    )
+    _say(config["machine"])
+    _finish("latency", asyncio.run(bench.run(config, _say)), output)
+
+
+@app.command()
+def router(
+    rate: Annotated[float, typer.Option("--rate", help="Objects a second.", min=0.1)] = 30.0,
+    size: Annotated[
+        int,
+        typer.Option("--size", help="Payload of an object.", metavar="SIZE", parser=parse_bytes),
+    ] = 20_000,
+    duration: Seconds = 20.0,
+    warmup: Warmup = 3.0,
+    mtu: Mtu = 0,
+    fsync: Fsync = "interval",
+    output: OutputFormat = Output.TABLE,
+) -> None:
+    """Objects of one size at one rate through router and broker: latency, CPU, drops."""
+    from wtp.bench import router as bench
+
+    config = {
+        "size_bytes": size,
+        "rate": rate,
+        "duration_s": duration,
+        "warmup_s": warmup,
+        "mtu": mtu,
+        "fsync": fsync,
+    }
+    _finish("router", asyncio.run(bench.run(config, _say)), output)
+
+
+@app.command()
+def broker(output: OutputFormat = Output.TABLE) -> None:
+    """The embedded broker alone, produced to and consumed from by pulsar-client."""
+    from wtp.bench import broker as bench
+
+    _finish("broker", bench.run(), output)
+
+
+@app.command()
+def transport(mtu: Mtu = 1452, output: OutputFormat = Output.TABLE) -> None:
+    """WebTransport alone: one stream per object from one process to another."""
+    from wtp.bench import transport as bench
+
+    _finish("transport", bench.run(mtu=mtu), output)
