@@ -1,0 +1,190 @@
+"""The publisher's side of the control conversation, without I/O: messages in, messages out.
+
+hello            ->
+                 <-  welcome (the router's clock)
+publish, ping... ->
+                 <-  published / error, pong
+offset           ->                                only with a clock of its own
+(objects)        ->
+                 <-  receipt, stats, drain
+flush            ->
+                 <-  flushed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from wtp import __version__
+from wtp.clock import Clock, ClockDomain, Offset, OffsetEstimator
+from wtp.errors import WireError
+from wtp.model import Kind
+from wtp.wire import StreamType, control
+
+
+@dataclass(frozen=True, slots=True)
+class TrackSpec:
+    """What `publish` announces.
+
+    Attributes:
+        alias: The track's number in this session.
+        name: Its own name, without room and publisher.
+        kind: What it carries.
+        content_type: How to decode it.
+    """
+
+    alias: int
+    name: str
+    kind: Kind
+    content_type: str
+
+
+class Conversation:
+    """State of one session's control streams.
+
+    Args:
+        name: The publisher's name.
+        instance: Tells this run from another of the same name.
+        tracks: What will be published.
+        clock: Own clock. When `adopt` is set and the router runs on the same machine start, its
+            domain becomes the router's; otherwise stamps are shifted or an offset is announced.
+        boot_id: Of this machine start.
+        adopt: Whether the clock may still change its domain (nothing was stamped yet).
+
+    Attributes:
+        welcome: The router's greeting, None before it.
+        shift_us: What to add to own stamps on the wire; exact, and 0 unless the router was
+            restarted with another anchor.
+        offset: The announced offset; error 0 on the same machine start; None while unknown.
+        round_trip_us: Of the last clock exchange.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        instance: str,
+        tracks: Iterable[TrackSpec],
+        clock: Clock,
+        *,
+        boot_id: str,
+        adopt: bool,
+    ) -> None:
+        self.welcome: control.Welcome | None = None
+        self.shift_us = 0
+        self.offset: Offset | None = None
+        self.round_trip_us: int | None = None
+        self._tracks = {track.alias: track for track in tracks}
+        self._clock = clock
+        self._boot_id = boot_id
+        self._adopt = adopt
+        self._estimator = OffsetEstimator()
+        self._parser = control.ControlParser()
+        self._pings: set[int] = set()
+        self._out = [bytes([StreamType.CONTROL])]
+        self._put(control.Hello(name, instance, __version__))
+
+    @property
+    def same_start(self) -> bool:
+        """Whether the router's clock is ours, with error 0."""
+        return self.welcome is not None and self._domain().same_start(self._boot_id)
+
+    def data_to_send(self) -> bytes:
+        """Bytes for our control stream since the last call."""
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
+
+    def receive(self, data: bytes) -> Iterator[control.Message]:
+        """Take bytes of the router's control stream (after its type byte).
+
+        Yields:
+            The messages the caller must act on: welcome, published, receipt, stats, flushed, drain
+            and error. Pings and pongs are dealt with here.
+
+        Raises:
+            WireError: The router breaks the wire format or the order of the conversation.
+        """
+        for message in self._parser.feed(data):
+            if isinstance(message, control.Ping):
+                now_us = self._clock.now_us()
+                self._put(control.Pong(message.t0_us, now_us, now_us))
+            elif isinstance(message, control.Pong):
+                self._pong(message)
+            else:
+                self._check(message)
+                if isinstance(message, control.Welcome):
+                    self._welcomed(message)
+                yield message
+
+    def ping(self) -> None:
+        """Ask the router for its time."""
+        now_us = self._clock.now_us()
+        self._pings.add(now_us)
+        if len(self._pings) > 32:
+            self._pings.remove(min(self._pings))
+        self._put(control.Ping(now_us))
+
+    def publish(self, alias: int) -> None:
+        """Announce a track, again after it was refused for a while."""
+        track = self._tracks[alias]
+        self._put(control.Publish(alias, track.name, track.kind.value, track.content_type))
+
+    def flush(self, sent: dict[int, int]) -> None:
+        """Ask for `flushed`.
+
+        Args:
+            sent: Objects written to whole streams in this session, by alias.
+        """
+        self._put(control.Flush({str(alias): count for alias, count in sent.items()}))
+
+    def _put(self, message: control.Message) -> None:
+        self._out.append(control.encode(message))
+
+    def _domain(self) -> ClockDomain:
+        assert self.welcome is not None  # noqa: S101 - callers look first
+        return ClockDomain(self.welcome.boot_id, self.welcome.anchor_us)
+
+    def _check(self, message: control.Message) -> None:
+        if isinstance(message, control.Error):
+            return
+        if (self.welcome is None) != isinstance(message, control.Welcome):
+            word = type(message).__name__.lower()
+            raise WireError(f"The router sent {word} out of turn.", code="control")
+        alias = getattr(message, "alias", None)
+        if alias is not None and alias not in self._tracks:
+            raise WireError(f"The router speaks of the unknown track {alias}.", code="control")
+
+    def _welcomed(self, message: control.Welcome) -> None:
+        self.welcome = message
+        if self.same_start:
+            if self._adopt:
+                self._clock.domain = self._domain()
+            self.shift_us = message.anchor_us - self._clock.domain.anchor_us
+            self._announce(Offset(0, 0))
+        for alias in self._tracks:
+            self.publish(alias)
+
+    def _pong(self, message: control.Pong) -> None:
+        now_us = self._clock.now_us()
+        if message.t0_us not in self._pings:
+            raise WireError("The router answers a ping that was never sent.", code="control")
+        self._pings.discard(message.t0_us)
+        self._estimator.add(message.t0_us, message.t1_us, message.t2_us, now_us)
+        self.round_trip_us = now_us - message.t0_us
+        if self.same_start:
+            return
+        best = self._estimator.at(now_us)
+        known = self.offset
+        if best is None:
+            return
+        if (
+            known is None
+            or best.error_us * 2 < known.error_us
+            or abs(best.offset_us - known.offset_us) > best.error_us
+        ):
+            self._announce(best)
+
+    def _announce(self, offset: Offset) -> None:
+        self.offset = offset
+        self._put(control.Offset(offset.offset_us, offset.error_us))

@@ -1,0 +1,76 @@
+"""What `wtp publish` says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wtp.ui.common import UNKNOWN, bits, clean, drops, identity, ms, number, seconds, size
+
+Snapshot = dict[str, Any]
+
+STATES = {
+    "opening": "opening",
+    "connecting": "CONNECTING",
+    "live": "live",
+    "reconnecting": "RECONNECTING",
+    "closed": "closed",
+}
+
+
+def announce(info: Snapshot) -> str:
+    """Where it publishes to, and what."""
+    lines = [f"publishing as {clean(info.get('name'))} to {clean(info.get('url'))}"]
+    for name, track in (info.get("tracks") or {}).items():
+        about = [clean(track.get(key)) for key in ("source", "size", "content_type")]
+        topic = f"{clean(info.get('room'))}/{clean(info.get('name'))}/{clean(name)}"
+        lines.append(f"track  {topic}  {', '.join(a for a in about if a != 'None')}")
+    return "\n".join(lines)
+
+
+def line(snapshot: Snapshot) -> str:
+    """The publisher in one line: state, round trip, then each track."""
+    parts = [STATES.get(str(snapshot.get("state")), UNKNOWN)]
+    if snapshot.get("rtt_ms"):
+        parts.append(f"round trip {ms(snapshot['rtt_ms'])}")
+    if snapshot.get("reconnects"):
+        parts.append(f"reconnects {snapshot['reconnects']}")
+    parts += [track_line(name, track) for name, track in (snapshot.get("tracks") or {}).items()]
+    return " | ".join(parts)
+
+
+def track_line(name: str, track: Mapping[str, Any]) -> str:
+    """A track's figures: rate, bit rate, queue, drops here and at the router."""
+    unit = "fps" if track.get("kind") in ("video", "screen") else "/s"
+    parts = [
+        f"{clean(name)} {number(track, 'fps'):.1f} {unit}",
+        bits(number(track, "bitrate_bps")),
+        f"queue {number(track, 'queue_objects'):.0f}",
+        f"dropped {drops(track.get('dropped'))}",
+    ]
+    at_router = number(track.get("router") or {}, "dropped")
+    if at_router:
+        parts.append(f"at the router {at_router:.0f}")
+    return ", ".join(parts)
+
+
+def summary(snapshot: Snapshot) -> str:
+    """The publisher at its end: every object accounted for."""
+    ran_s = number(snapshot, "uptime_s")
+    lines = [f"published {seconds(ran_s)} as {clean(snapshot.get('name'))}"]
+    if snapshot.get("reconnects"):
+        lines[0] += f", {snapshot['reconnects']} reconnects"
+    for name, track in (snapshot.get("tracks") or {}).items():
+        sent = number(track, "bytes")
+        rate = f", {number(track, 'offered') / ran_s:.1f}/s" if ran_s > 0 else ""
+        lines.append(f"{clean(name):<10} {identity(track)}, {size(sent)}{rate}")
+        if sum((track.get("dropped") or {}).values()):
+            lines.append(f"{'dropped':<10} {drops(track['dropped'])}")
+        at_router = number(track.get("router") or {}, "dropped")
+        if at_router:
+            lines.append(f"{'':<10} the router dropped {at_router:.0f} more")
+    if snapshot.get("clock"):
+        error_us = snapshot.get("clock_error_us")
+        error = UNKNOWN if error_us is None else f"{error_us / 1000:.3f} ms"
+        lines.append(f"{'clock':<10} {snapshot['clock']}, error {error}")
+    return "\n".join(lines)
