@@ -150,6 +150,11 @@ class FileSource:
             raise MediaError(
                 f"There is no video in {self.name}, only {kinds}.", hint="Choose another file."
             )
+        if streams[0].codec_context is None:
+            raise MediaError(
+                f"The video of {self.name} has a codec that this PyAV cannot decode.",
+                hint="Convert it first, for example with ffmpeg -c:v libx264.",
+            )
         self._interval = _interval(streams[0])
         return self._decode(streams[0])
 
@@ -169,7 +174,8 @@ class FileSource:
                     frames = unit.decode()
                 except invalid:
                     self.damaged += 1
-                    _log.warning("A damaged picture of %s is left out.", self.name)
+                    if self.damaged == 1:
+                        _log.warning("Damaged pictures of %s are left out.", self.name)
                     continue
                 yield from frames
 

@@ -69,7 +69,7 @@ class H264Encoder:
     def _create(self) -> Any:
         try:
             return self._av.CodecContext.create("libx264", "w")
-        except self._av.error.FFmpegError as error:
+        except (self._av.error.FFmpegError, ValueError) as error:
             there = [name for name in ALTERNATIVES if name in self._av.codecs_available]
             raise MissingLibrary(
                 "This PyAV was built without libx264, the H.264 encoder.",

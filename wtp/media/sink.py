@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wtp.errors import MediaError, MissingLibrary
+from wtp.errors import MediaError, MissingLibrary, UsageError
 from wtp.media.libraries import load_cv2
 from wtp.media.picture import Picture, plane_views
 from wtp.model import clean_name
@@ -18,6 +18,9 @@ from wtp.model import clean_name
 X11_FOLDER = Path("/tmp/.X11-unix")  # noqa: S108 - where X servers put their sockets
 X11_PORT = 6000
 _CONNECT_S = 1.0
+
+SAMPLES = 3
+"""Pixels looked at per side of one half block; more looks the same and costs time."""
 
 EXTENSIONS = {"video/h264": ".h264", "image/jpeg": ".jpg"}
 
@@ -54,16 +57,18 @@ class WindowSink:
         Returns:
             False when the window was closed or q or Escape was pressed: stop then.
         """
-        if not self._open:
-            return False
         cv2 = self._cv2
-        if not self._sized:
+        if self._open and not self._sized:
             cv2.resizeWindow(self._title, picture.width, picture.height)
             self._sized = True
+        elif self._open and not self._visible():
+            # imshow would open a closed window again.
+            self.close()
+        if not self._open:
+            return False
         cv2.imshow(self._title, picture.bgr())
         key = cv2.waitKey(1) & 0xFF
-        visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
-        if key in (ord("q"), 27) or not visible:
+        if key in (ord("q"), 27) or not self._visible():
             self.close()
         return self._open
 
@@ -71,9 +76,17 @@ class WindowSink:
         """Close the window; may be called more than once."""
         if self._open:
             self._open = False
-            if self._cv2.getWindowProperty(self._title, self._cv2.WND_PROP_VISIBLE) >= 1:
+            if self._visible():
                 self._cv2.destroyWindow(self._title)
             self._cv2.waitKey(1)
+
+    def _visible(self) -> bool:
+        cv2 = self._cv2
+        try:
+            return bool(cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1)
+        except cv2.error:
+            # After its last window is gone, Qt's part of OpenCV refuses even to be asked.
+            return False
 
     @staticmethod
     def _check_display() -> None:
@@ -125,10 +138,17 @@ class PreviewSink:
     Args:
         columns: Width of the text in characters.
         rows: Its height in lines; a line shows two rows of pixels.
+
+    Raises:
+        UsageError: There is no room.
     """
 
     def __init__(self, columns: int, rows: int) -> None:
-        self.columns, self.rows = max(1, columns), max(1, rows)
+        if columns < 1 or rows < 1:
+            raise UsageError(
+                f"A preview of {columns}x{rows} characters has no room.", hint="Enlarge it."
+            )
+        self.columns, self.rows = columns, rows
 
     def lines(self, picture: Picture) -> list[str]:
         """Draw a picture, in its proportions, in the middle of the text.
@@ -181,18 +201,12 @@ def _sample(picture: Picture, wide: int, high: int) -> list[list[list[int]]]:
 
 
 def _means(plane: NDArray[np.uint8], wide: int, high: int) -> NDArray[np.float32]:
-    # Four samples a side are enough for the mean of an area.
-    plane = plane[:: max(1, plane.shape[0] // (high * 4)), :: max(1, plane.shape[1] // (wide * 4))]
+    """Mean of `SAMPLES` x `SAMPLES` evenly spread pixels of each area; also enlarges."""
     height, width = plane.shape
-    tops = np.arange(high) * height // high
-    lefts = np.arange(wide) * width // wide
-    if height < high or width < wide:
-        enlarged: NDArray[np.float32] = plane[np.ix_(tops, lefts)].astype(np.float32)
-        return enlarged
-    rows = np.add.reduceat(plane, tops, axis=0, dtype=np.uint16)
-    sums = np.add.reduceat(rows, lefts, axis=1, dtype=np.uint32)
-    area = np.outer(np.diff(tops, append=height), np.diff(lefts, append=width))
-    means: NDArray[np.float32] = (sums / area).astype(np.float32)
+    down = np.arange(high * SAMPLES) * height // (high * SAMPLES)
+    across = np.arange(wide * SAMPLES) * width // (wide * SAMPLES)
+    grid = plane[down][:, across].reshape(high, SAMPLES, wide, SAMPLES)
+    means: NDArray[np.float32] = grid.mean(axis=(1, 3), dtype=np.float32)
     return means
 
 

@@ -22,6 +22,9 @@ NEUTRAL = 128
 SPEED_PX_PER_S = 120
 """How fast the pattern moves; enough to make an encoder work, slow enough for 2.5 Mbit/s."""
 
+GRAIN = 4
+"""Strength of the texture in luma steps: brings the encoded sizes near those of real footage."""
+
 
 def block_px(width: int, height: int) -> int:
     """Side of one block of the code in pixels: 16 at 640x480, so that blocks fall on macroblocks.
@@ -128,12 +131,13 @@ def _bounce(distance: int, room: int) -> int:
 def _stripes(width: int, height: int) -> NDArray[np.uint8]:
     across = np.abs(np.arange(width) % 256 - 128)
     down = np.arange(height) * 64 // height
-    return (16 + across[None, :] + down[:, None]).astype(np.uint8)
+    grain = np.random.default_rng(1).integers(0, GRAIN, (height, width))
+    return (16 + across[None, :] + down[:, None] + grain).astype(np.uint8)
 
 
 def _tints(width: int, height: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     wave = np.abs(np.arange(width) % 128 - 64)
-    down = np.arange(height) * 96 // height
-    u = np.broadcast_to(80 + wave[None, :] + 0 * down[:, None], (height, width))
-    v = np.broadcast_to(80 + down[:, None] + 0 * wave[None, :], (height, width))
+    down = np.arange(height) * 64 // height
+    u = 80 + wave[None, :] + down[:, None] // 2
+    v = 176 - wave[None, :] // 2 - down[:, None]
     return u.astype(np.uint8), v.astype(np.uint8)

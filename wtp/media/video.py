@@ -248,9 +248,9 @@ def _make_decoder(name: str) -> PictureDecoder:
 
         return H264Decoder()
     if name == "image/jpeg":
-        from wtp.media.jpeg import make_jpeg_decoder
+        from wtp.media.jpeg import JpegDecoder
 
-        return make_jpeg_decoder()
+        return JpegDecoder()
     raise MediaError(
         f"Objects of type {name!r} cannot be decoded here.",
         hint=f"Known are {', '.join(CONTENT_TYPES.values())}; save the bytes with --raw or --save.",
