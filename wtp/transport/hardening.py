@@ -35,6 +35,7 @@ from aioquic.quic.stream import QuicStream
 from aioquic.tls import CipherSuite, Epoch
 
 from wtp.errors import WtpError
+from wtp.transport.fastpath import FAST_NAMES, FastConnection
 from wtp.transport.limits import MTU_START_BYTES, Limits
 
 AES_ONLY = [CipherSuite.AES_128_GCM_SHA256, CipherSuite.AES_256_GCM_SHA384]
@@ -87,7 +88,7 @@ def verify_aioquic() -> None:
     connection = QuicConnection(configuration=QuicConfiguration(is_client=True))
     stream = QuicStream(stream_id=0)
     looked_up: list[tuple[str, object, str]] = [
-        ("QuicConnection", connection, _CONNECTION_NAMES),
+        ("QuicConnection", connection, _CONNECTION_NAMES + FAST_NAMES),
         ("QuicPacketRecovery", connection._loss, _LOSS_NAMES),
         ("QuicPacketPacer", connection._loss._pacer, "_max_datagram_size"),
         ("congestion control", connection._loss._cc, "_max_datagram_size"),
@@ -127,7 +128,7 @@ class Unpaced(QuicPacketPacer):
         """Keep no rate."""
 
 
-class HardenedConnection(QuicConnection):
+class HardenedConnection(FastConnection):
     """A QUIC connection with bounded memory, known reset tokens and a packet size that can grow.
 
     Args:
@@ -157,6 +158,7 @@ class HardenedConnection(QuicConnection):
         self._stream_window_bytes = limits.stream_window_bytes
         self._released_bytes = 0
         self._stream_released: dict[int, int] = {}
+        self._limits_changed = {}
         self._local_max_streams_uni.value = limits.streams
         self._local_max_streams_uni.sent = limits.streams
         self._local_max_streams_uni.used = 0
@@ -187,6 +189,7 @@ class HardenedConnection(QuicConnection):
         credit = self._stream_released.get(stream_id, 0) + count
         if credit >= self._stream_window_bytes // 4:
             stream.max_stream_data_local += credit
+            self._limits_changed[stream_id] = stream
             self._stream_released.pop(stream_id, None)
             return True
         self._stream_released[stream_id] = credit
