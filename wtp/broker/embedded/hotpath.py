@@ -91,7 +91,13 @@ def receipt(producer_id: int, sequence_id: int, highest: int, ledger: int, entry
 
 
 def delivery_head(
-    consumer: bytes, ledger: int, entry: int, tail: bytes, redeliveries: int, blob_bytes: int
+    consumer: bytes,
+    ledger: int,
+    entry: int,
+    tail: bytes,
+    redeliveries: int,
+    blob_bytes: int,
+    epoch: int | None = None,
 ) -> bytes:
     """Build what precedes the blob in a MESSAGE frame.
 
@@ -102,11 +108,14 @@ def delivery_head(
         tail: Encoded partition field of the message id, or nothing.
         redeliveries: How often it was delivered before.
         blob_bytes: Size of the blob that follows.
+        epoch: The consumer's epoch, when it sent one.
     """
     place = b"\x08" + varint(ledger) + b"\x10" + varint(entry) + tail
     body = consumer + b"\x12" + bytes((len(place),)) + place
     if redeliveries:
         body += b"\x18" + varint(redeliveries)
+    if epoch is not None:
+        body += b"\x28" + varint(epoch)
     size = len(body) + 4
     return _SIZES.pack(size + 4 + blob_bytes, size) + b"\x08\x09\x4a" + bytes((len(body),)) + body
 
