@@ -1,0 +1,203 @@
+"""The demo as a role: four processes kept running, their figures put side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from wtp.children import Child, Kept, State
+from wtp.config.schema import Settings
+from wtp.demo.figures import ledgers, measured
+from wtp.demo.plan import DemoOptions, Plan, prepare
+from wtp.errors import WtpError
+
+Snapshot = dict[str, Any]
+
+START_S = 30.0
+"""Seconds until everything has to run."""
+
+TAIL_S = 0.3
+"""Seconds the consumer gets for what is still under way when the publisher has ended."""
+
+EVENTS = 50
+AFTER = {"router": "broker", "consumer": "broker", "publisher": "router"}
+"""Which process waits for which other one when the demo starts."""
+
+LEAVING = ("publisher", "consumer", "router", "broker")
+"""The order in which the processes end, so that nothing is lost on the way."""
+
+
+class Demo:
+    """Broker, router, publisher and consumer on this machine.
+
+    Args:
+        settings: Profile; addresses and folders are the demo's own.
+        options: What to show.
+        make: Makes a child of its words, its name and its environment; for tests.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        options: DemoOptions,
+        make: Callable[..., Child] = Child,
+    ) -> None:
+        self._settings = settings
+        self._options = options
+        self._make = make
+        self._began = time.monotonic()
+        self._running_since: float | None = None
+        self._first_latency_s: float | None = None
+        self._stopping = asyncio.Event()
+        self._ending = False
+        self._plan: Plan | None = None
+        self._kept: dict[str, Kept] = {}
+        self._events: deque[tuple[float, str]] = deque(maxlen=EVENTS)
+
+    async def run(self, ready: Callable[[Snapshot], None]) -> None:
+        """Start everything, watch it, end it, and clean up.
+
+        Raises:
+            WtpError: A process did not start; the error is its own.
+        """
+        self._plan = plan = await asyncio.to_thread(prepare, self._settings, self._options)
+        try:
+            for port in plan.taken:
+                self._say(f"Port {port} is taken: a free one is used instead.")
+            await self._run_processes(plan, ready)
+        finally:
+            if not self._options.keep:
+                await asyncio.to_thread(shutil.rmtree, plan.folder, ignore_errors=True)
+
+    def stop(self) -> None:
+        """End the demo cleanly."""
+        self._stopping.set()
+
+    async def _run_processes(self, plan: Plan, ready: Callable[[Snapshot], None]) -> None:
+        for name in plan.args:
+            self._kept[name] = Kept(self._maker(plan, name), name, self._changed)
+        async with asyncio.TaskGroup() as tasks:
+            for name, kept in self._kept.items():
+                before = self._kept.get(AFTER.get(name, ""))
+                tasks.create_task(self._run_after(before, kept))
+            try:
+                await self._until_done(plan, ready)
+            finally:
+                self._ending = True
+                await self._leave()
+
+    async def _run_after(self, before: Kept | None, kept: Kept) -> None:
+        """Run one process once the one before it is ready."""
+        if before is not None:
+            with contextlib.suppress(WtpError):
+                await before.ready()
+        if before is None or before.state is not State.FAILED:
+            await kept.run()
+
+    def _maker(self, plan: Plan, name: str) -> Callable[[], Child]:
+        env = _neutral()
+        return lambda: self._make(plan.args[name], name=name, env=env, on_event=self._event)
+
+    async def _until_done(self, plan: Plan, ready: Callable[[Snapshot], None]) -> None:
+        """Wait until everything runs, then until the time is over or somebody stops it."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        starting = asyncio.create_task(self._all_ready())
+        try:
+            async with asyncio.timeout(START_S):
+                await asyncio.wait({stopping, starting}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                self._running_since = time.monotonic()
+                ready(self._info(plan))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._options.duration_s):
+                        await asyncio.shield(stopping)
+        except TimeoutError:
+            late = [name for name, kept in self._kept.items() if kept.state is State.STARTING]
+            raise WtpError(
+                f"Not ready after {START_S:.0f} s: {', '.join(late)}.",
+                hint="The machine may be too busy; WTP_DEBUG=1 shows more.",
+            ) from None
+        finally:
+            for task in (stopping, starting):
+                task.cancel()
+            await asyncio.gather(stopping, starting, return_exceptions=True)
+
+    async def _all_ready(self) -> None:
+        for name in ("broker", "router", "publisher", "consumer"):
+            await self._kept[name].ready()
+
+    async def _leave(self) -> None:
+        """End the processes so that each can still hand on what it has."""
+        for name in LEAVING:
+            await self._kept[name].stop()
+            if name == "publisher" and self._running_since is not None:
+                await asyncio.sleep(TAIL_S)
+
+    def _info(self, plan: Plan) -> Snapshot:
+        return {"connect": plan.connect, "folder": str(plan.folder), "taken": plan.taken}
+
+    def _event(self, event: Snapshot) -> None:
+        """Note when the first latency came out of the consumer."""
+        if self._first_latency_s is None:
+            latency = (event.get("latency") or {}).get("total") or {}
+            if latency.get("n"):
+                self._first_latency_s = round(time.monotonic() - self._began, 2)
+
+    def _changed(self, kept: Kept) -> None:
+        """Say what happened to a process."""
+        if self._ending:
+            return
+        if kept.state is State.RESTARTING:
+            reason = kept.error.message if kept.error else "it ended"
+            self._say(f"{kept.name} ended and is started again: {reason}")
+        elif kept.state is State.RUNNING and kept.recovery_s is not None:
+            self._say(f"{kept.name} is back after {kept.recovery_s:.1f} s")
+        elif kept.state is State.FAILED:
+            self._say(f"{kept.name} cannot be started: {kept.error}")
+
+    def _say(self, text: str) -> None:
+        self._events.append((round(time.monotonic() - self._began, 1), text))
+
+    def snapshot(self) -> Snapshot:
+        """All figures side by side; also the final summary."""
+        plan = self._plan
+        last = {name: kept.last for name, kept in self._kept.items()}
+        since = self._running_since
+        return {
+            "elapsed_s": round(time.monotonic() - self._began, 1),
+            "running_s": round(time.monotonic() - since, 1) if since is not None else None,
+            "duration_s": self._options.duration_s,
+            "first_latency_s": self._first_latency_s,
+            **measured(last.get("publisher", {}), last.get("consumer", {})),
+            "ledgers": ledgers(last),
+            "processes": {name: _process(kept) for name, kept in self._kept.items()},
+            "connect": plan.connect if plan else {},
+            "folder": str(plan.folder) if plan else "",
+            "kept": self._options.keep,
+            "events": [{"at_s": at, "text": text} for at, text in self._events],
+        }
+
+
+def _process(kept: Kept) -> Snapshot:
+    return {
+        "state": kept.state.value,
+        "pid": kept.pid,
+        "restarts": kept.restarts,
+        "recovery_s": None if kept.recovery_s is None else round(kept.recovery_s, 2),
+        "error": str(kept.error) if kept.error else "",
+    }
+
+
+def _neutral() -> dict[str, str]:
+    """The user's WTP_* variables emptied: they are in the demo's profile, where they belong."""
+    return {name: "" for name in os.environ if name.startswith("WTP_") and name not in KEPT}
+
+
+KEPT = {"WTP_HOME", "WTP_DEBUG"}
