@@ -192,18 +192,10 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
             args=(path.broker_url, int(config["warmup_s"] * 1e6), theirs),
             daemon=True,
         )
+        length_s = config["duration_s"] + config["warmup_s"]
+        work = (path.router_url, path.cert_hash, config["size_bytes"], config["rate"], length_s)
         generator = context.Process(
-            target=_run_generator,
-            args=(
-                generator_end,
-                path.router_url,
-                path.cert_hash,
-                config["size_bytes"],
-                config["rate"],
-                config["duration_s"] + config["warmup_s"],
-                config["mtu"],
-            ),
-            daemon=True,
+            target=_run_generator, args=(generator_end, *work, config["mtu"]), daemon=True
         )
         await _prepare(path)
         reader.start()
