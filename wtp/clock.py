@@ -7,6 +7,7 @@ estimates its offset by ping and pong.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from pathlib import Path
 
 DRIFT_PPM = 50
 """Assumed bound on the relative drift of two quartz clocks (crystals are rated 20 to 50 ppm)."""
+
+_DOMAIN = re.compile(r"([^:]{0,64}):(-?[0-9]{1,19})")
 
 SAMPLES = 64
 """Exchanges an estimate looks back on."""
@@ -34,7 +37,7 @@ def read_boot_id(path: Path = Path("/proc/sys/kernel/random/boot_id")) -> str:
     """The id of this machine start; empty where the system has none (then nobody adopts)."""
     try:
         return path.read_text(encoding="ascii").strip()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return ""
 
 
@@ -51,10 +54,8 @@ class ClockDomain:
     @classmethod
     def parse(cls, text: str) -> ClockDomain | None:
         """Read `<boot_id>:<anchor_us>`; None when it is not one."""
-        boot_id, _, anchor = text.rpartition(":")
-        if not anchor.lstrip("-").isdecimal() or not anchor.isascii():
-            return None
-        return cls(boot_id, int(anchor))
+        match = _DOMAIN.fullmatch(text)
+        return cls(match[1], int(match[2])) if match else None
 
     def same_start(self, boot_id: str) -> bool:
         """Whether a process with this boot id may adopt the anchor, with error 0."""

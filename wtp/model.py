@@ -185,24 +185,36 @@ RESERVED = frozenset(
 """Property names that an object's own attributes may not use."""
 
 
+_INTEGER = re.compile(r"-?[0-9]{1,20}")
+_INT64 = (-(2**63), 2**63 - 1)
+_UINT64 = (0, 2**64 - 1)
+
+
+def _number(text: str, limits: tuple[int, int]) -> int:
+    """An integer in plain decimal digits (`int` would take `1_0`, spaces and Arabic digits)."""
+    if not _INTEGER.fullmatch(text) or not limits[0] <= int(text) <= limits[1]:
+        raise ValueError(f"{text[:40]!r} is no number of its range")
+    return int(text)
+
+
 def from_properties(properties: Mapping[str, str], payload: bytes) -> Object:
     """Read an object back from a Pulsar message of ours.
 
     Raises:
-        WireError: The properties are not those of a wtp object (no `wtp=1`, an unknown kind or a
-            number that is none).
+        WireError: The properties are not those of a wtp object (no `wtp=1`, an unknown kind, a
+            number that is none or does not fit 64 bits).
     """
     if properties.get("wtp") != "1":
         raise WireError("The message carries no wtp=1 property.", code="not-wtp")
     try:
-        stamps = {name: int(properties[name]) for name in STAMPS if name in properties}
+        stamps = {name: _number(properties[name], _INT64) for name in STAMPS if name in properties}
         return Object(
             kind=Kind(properties["kind"]),
-            seq=int(properties["seq"]),
-            group=int(properties["group"]),
+            seq=_number(properties["seq"], _UINT64),
+            group=_number(properties["group"], _UINT64),
             key=properties["key"] == "1",
             payload=payload,
-            duration_us=int(properties.get("duration_us", "0")),
+            duration_us=_number(properties.get("duration_us", "0"), _UINT64),
             content_type=properties.get("content_type", ""),
             attributes={k: v for k, v in properties.items() if k not in RESERVED},
             replayed=properties.get("replayed") == "1",
