@@ -1,0 +1,97 @@
+"""wtp.metrics: the drop identity, and percentiles of known error."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wtp.metrics import MAX_LATENCY_US, Latency, Ledger
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["offer", "deliver", "drop", "stall"]), st.integers(0, 5)),
+    max_size=50,
+)
+
+
+def run(steps: list[tuple[str, int]]) -> Ledger:
+    """A ledger after steps that never take more than is in flight."""
+    ledger = Ledger()
+    for step, count in steps:
+        count = min(count, ledger.in_flight)
+        if step == "offer":
+            ledger.offer(10)
+        elif step == "deliver":
+            ledger.deliver(count)
+        else:
+            ledger.drop(step, count)
+        assert ledger.balanced
+    return ledger
+
+
+@given(steps)
+def test_the_identity_holds_at_every_moment(steps: list[tuple[str, int]]) -> None:
+    ledger = run(steps)
+    snapshot = ledger.snapshot()
+    assert snapshot["offered"] == snapshot["delivered"] + snapshot["in_flight"] + sum(
+        snapshot["dropped"].values()
+    )
+    assert snapshot["bytes"] == 10 * ledger.offered
+    assert 0 not in snapshot["dropped"].values()
+
+
+@given(steps, steps)
+def test_ledgers_add_up(first: list[tuple[str, int]], second: list[tuple[str, int]]) -> None:
+    a, b = run(first), run(second)
+    total = Ledger()
+    total.add(a)
+    total.add(b)
+    assert total.balanced
+    assert total.offered == a.offered + b.offered
+    assert total.delivered == a.delivered + b.delivered
+    assert total.in_flight == a.in_flight + b.in_flight
+    assert total.dropped_total == a.dropped_total + b.dropped_total
+    assert total.bytes == a.bytes + b.bytes
+
+
+def test_what_never_came_cannot_go() -> None:
+    ledger = Ledger()
+    ledger.deliver()
+    assert not ledger.balanced
+    ledger = Ledger(offered=2, delivered=1)
+    assert not ledger.balanced
+
+
+def test_nothing_counted_is_unknown_and_never_zero() -> None:
+    latency = Latency()
+    assert latency.percentile_ms(50) is None
+    assert latency.last_us is None
+    assert latency.snapshot() == {
+        "n": 0, "p50_ms": None, "p90_ms": None, "p99_ms": None, "p999_ms": None, "max_ms": None,
+    }  # fmt: skip
+
+
+@given(st.lists(st.integers(1, MAX_LATENCY_US), min_size=1, max_size=60))
+def test_percentiles_have_three_digits(values: list[int]) -> None:
+    latency = Latency()
+    for value in values:
+        latency.add(value)
+    values.sort()
+    for percent in (50.0, 90.0, 99.0, 100.0):
+        rank = max(1, int(len(values) * percent / 100 + 0.5))  # HdrHistogram takes the nearest
+        got = latency.percentile_ms(percent)
+        assert got is not None
+        assert got * 1000 == pytest.approx(values[rank - 1], rel=2e-3, abs=1)
+    assert latency.snapshot()["n"] == len(values)
+    assert latency.max_us == values[-1]
+
+
+def test_negative_and_endless_values_are_counted_at_the_ends() -> None:
+    latency = Latency()
+    latency.add(-5)
+    assert (latency.negative, latency.last_us, latency.max_us) == (1, 0, 0)
+    latency.add(2 * MAX_LATENCY_US)
+    assert latency.n == 2
+    assert latency.max_us == 2 * MAX_LATENCY_US
+    assert latency.percentile_ms(100) == pytest.approx(MAX_LATENCY_US / 1000, rel=1e-3)
+    assert latency.snapshot()["max_ms"] == 2 * MAX_LATENCY_US / 1000
