@@ -5,6 +5,7 @@ import threading
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -185,6 +186,41 @@ def test_no_cameras_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         with pytest.raises(MediaError, match="no camera /dev/video99") as caught:
             open_camera(camera, now_us=frozen_clock)
         assert "testsrc" in caught.value.hint
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="needs Linux")
+def test_a_device_that_is_no_camera() -> None:
+    with pytest.raises(MediaError, match="/dev/null cannot be opened") as caught:
+        open_camera("/dev/null", now_us=frozen_clock)
+    assert "Another program" in caught.value.hint
+
+
+def test_a_device_is_asked_for_size_rate_and_one_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[int, float] = {}
+
+    class Device(FakeCapture):
+        def __init__(self, target: int | str, api: int) -> None:
+            super().__init__(3, size=(640, 360))
+            assert (target, api) == ("/dev/null", cv2.CAP_V4L2)
+
+        def isOpened(self) -> bool:
+            return True
+
+        def set(self, what: int, value: float) -> bool:
+            asked[what] = value
+            return True
+
+    monkeypatch.setattr(cv2, "VideoCapture", Device)
+    source = open_camera("/dev/null", size=(1280, 720), fps=30, now_us=frozen_clock)
+    assert asked.pop(cv2.CAP_PROP_FOURCC) == cv2.VideoWriter.fourcc(*"MJPG")
+    assert asked == {
+        cv2.CAP_PROP_BUFFERSIZE: 1,
+        cv2.CAP_PROP_FRAME_WIDTH: 1280,
+        cv2.CAP_PROP_FRAME_HEIGHT: 720,
+        cv2.CAP_PROP_FPS: 30,
+    }
+    assert (source.width, source.height) == (1280, 720)
+    assert next(source.pictures()).planes.shape == (1080, 1280)
 
 
 def test_a_file_that_opencv_cannot_read(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -234,6 +236,44 @@ def test_an_url_that_does_not_answer() -> None:
 def test_standard_input_cannot_be_looped() -> None:
     with pytest.raises(UsageError, match="looped"):
         open_source("-", loop=True, now_us=frozen_clock)
+
+
+FROM_STDIN = """
+import sys, threading, time
+from wtp.media.source import open_source
+source = open_source("-", now_us=lambda: 0, pace=False)
+pictures = source.pictures()
+count = 0
+if sys.argv[1] == "all":
+    count = len(list(pictures))
+else:
+    threading.Timer(0.3, source.close).start()
+    begin = time.monotonic()
+    count = sum(1 for _ in pictures)
+    assert time.monotonic() - begin < 3
+print(source.name, source.width, count)
+"""
+
+
+@pytest.mark.parametrize("close", [False, True])
+def test_standard_input(tmp_path: Path, close: bool) -> None:
+    film = write_video(tmp_path / "film.mkv", 200, options={"bf": "0"}).read_bytes()
+    assert len(film) < 65536, "more than a pipe holds"
+    with subprocess.Popen(
+        [sys.executable, "-c", FROM_STDIN, "close" if close else "all"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as child:
+        assert child.stdin
+        assert child.stdout
+        child.stdin.write(film)
+        child.stdin.flush()
+        if not close:
+            child.stdin.close()
+        answer = child.stdout.read().decode().split()
+        assert child.wait(30) == 0
+    assert answer[:3] == ["standard", "input", "64"]
+    assert 150 < int(answer[3]) <= 200 if close else answer[3] == "200"
 
 
 def test_pictures_are_taken_once() -> None:

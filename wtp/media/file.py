@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import select
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -19,6 +22,7 @@ from wtp.media.picture import Picture, Planes, check_size, empty_planes, even_si
 OPEN_S, READ_S = 10.0, 10.0
 """How long a URL may take to open, and to deliver the next bytes."""
 
+_POLL_S = 0.1
 _FULL_HD = 1920 * 1088
 _log = logging.getLogger(__name__)
 
@@ -140,7 +144,7 @@ class FileSource:
     def _open(self) -> Iterator[Any]:
         """Open the container; returns the frames of its first video stream."""
         av = load_av()
-        target = "pipe:0" if self._spec == "-" else self._spec
+        target = _StandardInput(self._pacer) if self._spec == "-" else self._spec
         hint = "Check the path; `wtp publish --source testsrc` needs no file."
         with av_errors(f"{self.name} cannot be opened", hint):
             self._container = av.open(target, timeout=(OPEN_S, READ_S))
@@ -205,6 +209,22 @@ class FileSource:
     def _release(self) -> None:
         if self._container is not None:
             self._container.close()
+
+
+class _StandardInput:
+    """Standard input for PyAV: a read that `close` ends, unlike FFmpeg's own of a pipe."""
+
+    def __init__(self, pacer: Pacer) -> None:
+        self._pacer = pacer
+        self._descriptor = sys.stdin.fileno()
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes; none at the end or when closed."""
+        while not self._pacer.closed:
+            ready, _, _ = select.select([self._descriptor], [], [], _POLL_S)
+            if ready:
+                return os.read(self._descriptor, size)
+        return b""
 
 
 def turned(planes: Planes, turns: int) -> Planes:
