@@ -1,0 +1,191 @@
+"""One topic (or partition) being read: how it is joined, and how reading goes on after a loss."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from wtp.clock import monotonic_us
+from wtp.consumer.item import read_place
+from wtp.consumer.join import EMPTY, Entry, join_live, newest_entry
+from wtp.consumer.ports import Broker, Message, Start, Subscription, SubscriptionKind
+from wtp.errors import BrokerError, BrokerUnavailable, WtpError
+
+LIVE_QUEUE = 100
+DEEP_QUEUE = 200
+"""Messages that wait in the broker's client, live and otherwise; 30 a second is common."""
+
+FIRST_RETRY_S = 0.25
+LAST_RETRY_S = 5.0
+
+STUCK_US = 10_000_000
+"""After being cut off for so long, with the broker there, reading begins anew where it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a topic is read.
+
+    Attributes:
+        start: `latest` (live) or `earliest` (everything there is).
+        key_frames: Whether joining live begins at the last key frame of each track.
+        subscription: Name of a durable subscription; empty for a reader that leaves no trace.
+        subscription_kind: Its type.
+    """
+
+    start: Start = "latest"
+    key_frames: bool = False
+    subscription: str = ""
+    subscription_kind: SubscriptionKind = "exclusive"
+
+
+class Feed:
+    """Reads one topic until cancelled.
+
+    Args:
+        broker: Where it is.
+        topic: Full name of a topic or partition.
+        reading: How.
+        take: Gets each message in order and whether it was published after joining.
+        note: Is told what happens.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        topic: str,
+        reading: Reading,
+        take: Callable[[Feed, Message, bool], Awaitable[None]],
+        note: Callable[[str], None],
+    ) -> None:
+        self.topic = topic
+        self._broker, self._reading = broker, reading
+        self._take, self._note = take, note
+        self._subscription: Subscription | None = None
+        self._first: list[Message] = []
+        self._newest: Entry | None = None
+        self._position = ""
+        self._lost_us: int | None = None
+
+    async def open(self, *, fresh: bool = False) -> None:
+        """Join the topic.
+
+        Args:
+            fresh: Whether all of it is wanted, because it was waited for.
+
+        Raises:
+            NotFound: There is no such topic.
+            BrokerError: It cannot be read; `code` is `busy` when the subscription is taken.
+            BrokerUnavailable: The broker is not there.
+        """
+        reading = self._reading
+        queue = LIVE_QUEUE if reading.start == "latest" else DEEP_QUEUE
+        start: Start = "earliest" if fresh else reading.start
+        if reading.subscription:
+            self._newest = await self._newest_known()
+            self._subscription = await self._subscribe(start)
+        elif start == "latest" and reading.key_frames:
+            joined = await join_live(self._broker, self.topic, queue=queue)
+            self._subscription = joined.reader
+            self._first, self._newest = joined.first, joined.last
+        else:
+            if start == "earliest":
+                self._newest = await self._newest_known()
+            self._subscription = await self._broker.reader(self.topic, start=start, queue=queue)
+
+    async def _newest_known(self) -> Entry | None:
+        newest = await newest_entry(self._broker, self.topic)
+        return None if newest == EMPTY else newest
+
+    async def _subscribe(self, start: Start) -> Subscription:
+        name = self._reading.subscription
+        try:
+            return await self._broker.subscribe(
+                self.topic,
+                name,
+                kind=self._reading.subscription_kind,
+                start=start,
+                queue=DEEP_QUEUE,
+            )
+        except BrokerError as error:
+            if error.code != "busy":
+                raise
+            raise BrokerError(
+                f"Subscription {name!r} of {self.topic} is in use by another consumer.",
+                hint="--type shared lets several read it, if all say so; or take another name.",
+                code="busy",
+            ) from error
+
+    async def run(self) -> None:
+        """Hand every message on, for ever; a subscription that ends is opened again."""
+        first, self._first = self._first, []
+        for message in first:
+            await self._hand_on(message)
+        while True:
+            assert self._subscription is not None  # noqa: S101 - run follows open
+            try:
+                message = await self._subscription.receive()
+            except BrokerUnavailable:
+                await self._open_again()
+                continue
+            if message.position == self._position and not self._reading.subscription:
+                continue
+            await self._hand_on(message)
+
+    async def _hand_on(self, message: Message) -> None:
+        self._position = message.position
+        live = self._newest is None or read_place(message.position)[:2] > self._newest
+        await self._take(self, message, live)
+
+    async def _open_again(self) -> None:
+        """Go on behind the last message, as soon as the broker lets us."""
+        pause_s = FIRST_RETRY_S
+        while True:
+            try:
+                if self._reading.subscription:
+                    self._subscription = await self._subscribe(self._reading.start)
+                else:
+                    self._subscription = await self._broker.reader(
+                        self.topic,
+                        start=self._position or self._reading.start,
+                        inclusive=not self._position,
+                        queue=DEEP_QUEUE,
+                    )
+            except WtpError as error:
+                self._note(f"{self.topic} cannot be read at the moment: {error.message}")
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, LAST_RETRY_S)
+            else:
+                return
+
+    def ack(self, message: Message) -> None:
+        """Acknowledge a message; nothing happens without a durable subscription."""
+        if self._subscription is not None:
+            self._subscription.ack(message)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is there at this moment."""
+        return self._subscription is not None and self._subscription.connected
+
+    async def look_after(self, broker_answers: bool) -> None:
+        """Begin anew when the client does not find back by itself; call it regularly.
+
+        Args:
+            broker_answers: Whether something listens at the broker's address.
+        """
+        if self.connected or self._subscription is None:
+            self._lost_us = None
+            return
+        now_us = monotonic_us()
+        if self._lost_us is None:
+            self._lost_us = now_us
+        if broker_answers and now_us - self._lost_us > STUCK_US:
+            self._lost_us = None
+            await self._subscription.close()
+
+    async def close(self) -> None:
+        """Stop reading."""
+        if self._subscription is not None:
+            await self._subscription.close()

@@ -1,0 +1,178 @@
+"""When an object arrived, in the clock of its own stamps; and what that is worth.
+
+On the machine start that the stamps come from, the anchor in the object's `clock` property is
+adopted: no error. Elsewhere the router's `GET /clock` is measured, when its URL is given. Otherwise
+the arrival, and with it every latency, is unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from wtp.clock import ClockDomain, OffsetEstimator, monotonic_us, read_boot_id
+from wtp.errors import UsageError
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from aiohttp import ClientSession, Fingerprint
+
+QUICK_EXCHANGES = 8
+QUICK_PAUSE_S = 0.05
+STEADY_PAUSE_S = 2.0
+"""Between exchanges once there is an estimate: two quartz clocks part by 0.1 ms in that time."""
+
+TIMEOUT_S = 3.0
+MAX_DOMAINS = 64
+"""Parsed `clock` properties that are kept."""
+
+
+class ArrivalClock:
+    """Tells arrivals in the clock domain of an object's stamps.
+
+    Args:
+        boot_id: Of this machine start, for tests.
+    """
+
+    def __init__(self, boot_id: str | None = None) -> None:
+        self.boot_id = read_boot_id() if boot_id is None else boot_id
+        self.estimator = OffsetEstimator()
+        self.router: ClockDomain | None = None
+        """Domain of the router that is measured, from its last answer."""
+        self.needed = False
+        """Whether stamps of another machine start were met."""
+        self._domains: dict[str, ClockDomain | None] = {}
+
+    def answer(self, domain: ClockDomain, t0_us: int, now_us: int, t3_us: int) -> None:
+        """Take an answer of the router.
+
+        Args:
+            domain: Its clock domain; another one than before starts the estimate anew.
+            t0_us: Own CLOCK_MONOTONIC when it was asked.
+            now_us: Its time, Unix µs.
+            t3_us: Own CLOCK_MONOTONIC when the answer came.
+        """
+        if domain != self.router:
+            self.router = domain
+            self.estimator = OffsetEstimator()
+        self.estimator.add(t0_us, now_us, now_us, t3_us)
+
+    def arrival(self, clock: str, at_us: int) -> tuple[int | None, int | None]:
+        """When something arrived, in the domain of its stamps.
+
+        Args:
+            clock: Its `clock` property, `<boot_id>:<anchor_us>`; empty when it has none.
+            at_us: Own CLOCK_MONOTONIC when it arrived.
+
+        Returns:
+            Unix µs and the bound on its error in µs; (None, None) when it cannot be known.
+        """
+        domain = self._domain(clock)
+        if domain is None:
+            return None, None
+        if domain.same_start(self.boot_id):
+            return domain.anchor_us + at_us, 0
+        self.needed = True
+        if self.router is None or not domain.same_start(self.router.boot_id):
+            return None, None
+        offset = self.estimator.at(at_us)
+        if offset is None:
+            return None, None
+        # An older run of the router on the same start counts from another anchor.
+        shift_us = domain.anchor_us - self.router.anchor_us
+        return at_us + offset.offset_us + shift_us, offset.error_us
+
+    def _domain(self, clock: str) -> ClockDomain | None:
+        if clock not in self._domains:
+            if len(self._domains) >= MAX_DOMAINS:
+                self._domains.clear()
+            self._domains[clock] = ClockDomain.parse(clock)
+        return self._domains[clock]
+
+
+def total_error_us(own_us: int | None, properties_error: str | None) -> int | None:
+    """Bound on the error of a latency: the arrival's plus that of the publisher's stamps.
+
+    Args:
+        own_us: The arrival's, None when unknown.
+        properties_error: The `clock_error_us` property; None (absent) means unknown.
+    """
+    if own_us is None or properties_error is None or not properties_error.isdecimal():
+        return None
+    return own_us + int(properties_error)
+
+
+def clock_url(router: str) -> str:
+    """URL of the clock of a router, from any URL of it.
+
+    Raises:
+        UsageError: It is no http or https URL.
+    """
+    parts = urlsplit(router)
+    if parts.scheme not in ("https", "http") or not parts.netloc:
+        raise UsageError(f"{router!r} is no router URL.", hint="Write https://HOST:4433/wt.")
+    return urlunsplit((parts.scheme, parts.netloc, "/clock", "", ""))
+
+
+async def measure(
+    clock: ArrivalClock,
+    router: str,
+    *,
+    trust: SSLContext | Fingerprint | bool = True,
+    now_us: Callable[[], int] = monotonic_us,
+    note: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Keep asking a router for its time until cancelled; a router that is away is asked again.
+
+    Args:
+        clock: Takes the answers.
+        router: URL of the router.
+        trust: How its certificate is checked, as aiohttp's `ssl`.
+        now_us: Own CLOCK_MONOTONIC.
+        note: Is told once when the router is needed and does not answer, and when it does again.
+    """
+    from aiohttp import ClientSession, ClientTimeout
+
+    url = clock_url(router)
+    good, away = 0, False
+    async with ClientSession(timeout=ClientTimeout(total=TIMEOUT_S)) as session:
+        while True:
+            problem = await _exchange(clock, session, url, trust, now_us)
+            if problem and clock.needed and not away:
+                note(f"The router's clock does not answer ({problem}): latency is unknown.")
+                away = True
+            if away and not problem:
+                note("The router's clock answers.")
+                away = False
+            good = 0 if problem else good + 1
+            quick = not problem and good < QUICK_EXCHANGES
+            await asyncio.sleep(QUICK_PAUSE_S if quick else STEADY_PAUSE_S)
+
+
+async def _exchange(
+    clock: ArrivalClock,
+    session: ClientSession,
+    url: str,
+    trust: SSLContext | Fingerprint | bool,
+    now_us: Callable[[], int],
+) -> str:
+    """Ask once; returns what went wrong, or ""."""
+    from aiohttp import ClientError
+
+    try:
+        t0_us = now_us()
+        async with session.get(url, ssl=trust) as response:
+            body: Any = await response.json()
+        t3_us = now_us()
+        if response.status != 200:
+            return f"status {response.status}"
+        domain = ClockDomain(str(body["boot_id"]), int(body["anchor_us"]))
+        clock.answer(domain, t0_us, int(body["now_us"]), t3_us)
+    except (ClientError, OSError, TimeoutError) as error:
+        return str(error) or type(error).__name__
+    except (KeyError, TypeError, ValueError):
+        return "its answer is no clock"
+    return ""

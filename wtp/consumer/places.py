@@ -1,0 +1,163 @@
+"""Which topics to read: do they exist, are they partitioned, and what is there instead."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from wtp.broker.naming import TopicName, parse_topic
+from wtp.consumer.ports import Directory
+from wtp.errors import BrokerError, BrokerUnavailable, NotFound
+
+POLL_S = 0.25
+CONNECT_S = 2.0
+SHOWN = 20
+"""Names listed at most in an error."""
+
+DEFAULT_PORTS = {"pulsar": 6650, "pulsar+ssl": 6651}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Topics to read.
+
+    Attributes:
+        topics: The topic itself, or its partitions.
+        fresh: Whether it came into being while we waited: then all of it is new.
+    """
+
+    topics: tuple[str, ...]
+    fresh: bool = False
+
+
+async def locate(
+    topic: str, directory: Directory | None, *, wait: bool, note: Callable[[str], None]
+) -> Found:
+    """Find a topic.
+
+    Args:
+        topic: Full topic name.
+        directory: The broker's directory; None, or one that does not answer, means that the topic
+            is taken on trust: the broker will say.
+        wait: Wait until it exists.
+        note: Is told, once, what is being waited for.
+
+    Raises:
+        NotFound: There is no such room or topic; the hint names those there are.
+    """
+    name = parse_topic(topic)
+    waited = False
+    while True:
+        try:
+            return Found(await _look(name, directory, note), waited)
+        except NotFound as error:
+            if not wait:
+                raise
+            if not waited:
+                note(f"{error.message} Waiting for it.")
+            waited = True
+        await asyncio.sleep(POLL_S)
+
+
+async def _look(
+    name: TopicName, directory: Directory | None, note: Callable[[str], None]
+) -> tuple[str, ...]:
+    if directory is None:
+        return (str(name),)
+    try:
+        listed = [parse_topic(text) for text in await directory.topics(name.namespace_path)]
+    except NotFound:
+        raise await _no_room(name, directory) from None
+    except BrokerError as error:
+        note(f"The broker's admin API cannot be asked which topics exist: {error.message}")
+        return (str(name),)
+    parts = sorted((t for t in listed if t.partition >= 0 and t.whole == name), key=_number)
+    if parts:
+        return tuple(str(part) for part in parts)
+    # A non-persistent topic is listed only while somebody uses it.
+    if name in listed or not name.persistent:
+        return (str(name),)
+    known = sorted({t.whole.local for t in listed})
+    raise NotFound(
+        f"Room {name.namespace!r} has no topic {name.local!r}.",
+        hint=f"{_listing('It has', known)} --wait waits until it is there.",
+    )
+
+
+def _number(topic: TopicName) -> int:
+    return topic.partition
+
+
+async def _no_room(name: TopicName, directory: Directory) -> NotFound:
+    try:
+        spaces = await directory.namespaces(name.tenant)
+    except BrokerError:
+        spaces = []
+    rooms = sorted(space.rpartition("/")[2] for space in spaces)
+    return NotFound(
+        f"There is no room {name.namespace!r}.",
+        hint=f"{_listing('Rooms are', rooms)} --wait waits until it is there.",
+    )
+
+
+def _listing(start: str, names: list[str]) -> str:
+    if not names:
+        return f"{start}: none."
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{start}: {', '.join(names[:SHOWN])}{more}."
+
+
+def addresses(url: str) -> list[tuple[str, int]]:
+    """Hosts and ports of `pulsar://a:1,b:2`.
+
+    Raises:
+        BrokerUnavailable: It is no broker URL.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme not in DEFAULT_PORTS or not rest:
+        raise BrokerUnavailable(f"{url!r} is no broker URL.", hint="Write pulsar://HOST:6650.")
+    found = []
+    for one in rest.rstrip("/").split(","):
+        try:
+            parts = urlsplit(f"//{one}")
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host, port = None, None
+        if not host:
+            raise BrokerUnavailable(f"{url!r} is no broker URL.", hint="Write pulsar://HOST:6650.")
+        found.append((host, port or DEFAULT_PORTS[scheme]))
+    return found
+
+
+async def answers(url: str) -> bool:
+    """Whether something accepts a connection at one of the addresses of a broker URL."""
+    for host, port in addresses(url):
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                _, writer = await asyncio.open_connection(host, port)
+        except (OSError, TimeoutError):
+            continue
+        writer.close()
+        return True
+    return False
+
+
+async def reach(url: str, *, wait: bool, note: Callable[[str], None]) -> None:
+    """Make sure that something listens at the broker URL, before its client tries for long.
+
+    Raises:
+        BrokerUnavailable: Nothing does, or it is no URL.
+    """
+    told = False
+    while not await answers(url):
+        if not wait:
+            raise BrokerUnavailable(
+                f"No broker answers at {url}.",
+                hint="Start one (wtp broker), or give its URL: --broker pulsar://HOST:6650.",
+            )
+        if not told:
+            note(f"No broker answers at {url}. Waiting for it.")
+        told = True
+        await asyncio.sleep(POLL_S)

@@ -1,0 +1,403 @@
+"""The consumer role: read topics, count and measure, hand objects to an output."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from wtp.clock import monotonic_us
+from wtp.config.schema import Settings
+from wtp.consumer.feed import Feed, Reading
+from wtp.consumer.item import Item, read_object, split_track
+from wtp.consumer.latency import ArrivalClock, clock_url, measure, total_error_us
+from wtp.consumer.output import Finished, Nowhere, Output
+from wtp.consumer.pending import Pending
+from wtp.consumer.places import answers, locate, reach
+from wtp.consumer.ports import Broker, Directory, Message
+from wtp.consumer.stats import Statistics
+from wtp.consumer.worker import Worker
+from wtp.errors import NotFound
+from wtp.metrics import Ledger
+from wtp.model import Kind
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from aiohttp import Fingerprint
+
+LOGGER = logging.getLogger("wtp.consumer")
+
+BATCH = 64
+"""Objects handed to an output in one call."""
+
+FINISH_S = 2.0
+"""What an output gets to take what is left when the consumer stops."""
+
+LEAVE_S = 3.0
+"""What the broker's client gets to say goodbye; it takes long when the broker is not there."""
+
+WATCH_S = 0.5
+RETRY_S = 0.5
+LIVE_KINDS = frozenset({Kind.VIDEO, Kind.AUDIO, Kind.SCREEN})
+PICTURE_KINDS = frozenset({Kind.VIDEO, Kind.SCREEN})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to read.
+
+    Attributes:
+        topic: Full topic name; empty takes that of the kind in the room of the settings.
+        kind: Only objects of this kind; None takes any, with a topic given.
+        reading: How the topic is read; whether it begins at key frames follows from the kind.
+        publisher: Only objects of this publisher; empty for all.
+        track: Only objects of tracks of this name; empty for all.
+        count: Objects to take, exactly; 0 for no end.
+        duration_s: Seconds to read once joined; 0 for no end.
+        wait: Wait for a broker, room or topic that is not there.
+        warmup_s: Latencies in the first seconds after the first live object do not count.
+        router: URL of a router whose clock is measured; empty for none.
+        trust: How that router's certificate is checked, as aiohttp's `ssl`.
+    """
+
+    topic: str = ""
+    kind: Kind | None = None
+    reading: Reading = field(default_factory=Reading)
+    publisher: str = ""
+    track: str = ""
+    count: int = 0
+    duration_s: float = 0.0
+    wait: bool = False
+    warmup_s: float = 0.0
+    router: str = ""
+    trust: SSLContext | Fingerprint | bool = True
+
+    @property
+    def live(self) -> bool:
+        """Whether newest objects matter more than all of them."""
+        durable = bool(self.reading.subscription)
+        return self.kind in LIVE_KINDS and self.reading.start == "latest" and not durable
+
+
+class Consumer:
+    """Reads the objects of one topic (the role behind `wtp consume`).
+
+    Args:
+        settings: Broker and admin URL, room, topic templates.
+        request: What to read.
+        output: Where objects go; by default nowhere, they are only counted.
+        broker: Makes the broker's client from a URL, for tests.
+        directory: Makes the admin API's client from a URL, or None; for tests.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        request: Request,
+        output: Output | None = None,
+        *,
+        broker: Callable[[str], Broker] | None = None,
+        directory: Callable[[str], contextlib.AbstractAsyncContextManager[Directory]] | None = None,
+    ) -> None:
+        self.settings, self.request = settings, request
+        self.output: Output = output or Nowhere()
+        self.topic = request.topic or settings.topics.topic(
+            settings.rooms.room, request.kind or Kind.VIDEO
+        )
+        self.stats = Statistics(sequences=request.reading.subscription_kind != "shared")
+        self.ledger = Ledger()
+        self.clock = ArrivalClock()
+        self.state = "starting"
+        self.topics: tuple[str, ...] = ()
+        self._make_broker = broker or _connect
+        self._make_directory = directory or _admin
+        live = request.live and not self.output.lossless
+        self._pending = Pending(live=live)
+        self._feeds: dict[str, Feed] = {}
+        self._stop = asyncio.Event()
+        self._room = asyncio.Event()
+        self._worker: Worker | None = None
+        self._broker: Broker | None = None
+        self._warm = request.warmup_s <= 0
+        self._started_us: int | None = None
+        self._ended_us: int | None = None
+
+    def stop(self) -> None:
+        """Ask to finish: what was received still goes to the output."""
+        self._stop.set()
+
+    async def run(self, ready: Callable[[dict[str, Any]], None]) -> None:
+        """Read until stopped, or until the count or the time is reached.
+
+        Args:
+            ready: Called once when joined, with what is read.
+
+        Raises:
+            WtpError: The broker is not there, the topic does not exist, the output cannot be
+                written, ...
+            BrokenPipeError: The reader of the output has gone.
+        """
+        if self.request.router:
+            clock_url(self.request.router)
+        if not self.output.inline:
+            self._worker = Worker("output")
+        try:
+            with _first_error():
+                await self._unless_stopped(self._call(self.output.open))
+                await self._read_and_write(ready)
+        except Finished:
+            pass
+        finally:
+            self._settle()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FINISH_S):
+                    await self._call(self.output.close)
+            if self._worker is not None:
+                self._worker.close()
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """Close the broker's client, last: acknowledgements go out with it."""
+        if self._broker is None:
+            return
+        closing = asyncio.create_task(self._broker.close())
+        await asyncio.wait({closing}, timeout=LEAVE_S)
+        if closing.done():
+            closing.result()
+        closing.cancel()
+
+    async def _unless_stopped(self, work: Any) -> None:
+        """Wait for something, but no longer than until `stop`."""
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(work)
+            stopped = group.create_task(self._stop.wait())
+            await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            task.cancel()
+            stopped.cancel()
+
+    async def _call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call the output, in its thread when it may block."""
+        if self._worker is None:
+            return function(*args)
+        return await self._worker.call(function, *args)
+
+    async def _read_and_write(self, ready: Callable[[dict[str, Any]], None]) -> None:
+        async with asyncio.TaskGroup() as group:
+            reading = [group.create_task(self._read(ready))]
+            if self.request.router:
+                reading.append(group.create_task(self._measure()))
+            writing = group.create_task(self._write())
+            await self._stop.wait()
+            for task in reading:
+                task.cancel()
+            self._pending.close()
+            await asyncio.wait({writing}, timeout=FINISH_S)
+            writing.cancel()
+
+    async def _measure(self) -> None:
+        request = self.request
+        await measure(self.clock, request.router, trust=request.trust, note=LOGGER.warning)
+
+    async def _read(self, ready: Callable[[dict[str, Any]], None]) -> None:
+        """Find the topic, join it, read until cancelled."""
+        self.state = "waiting"
+        url = self.settings.broker.url
+        await reach(url, wait=self.request.wait, note=LOGGER.info)
+        self._broker = self._make_broker(url)
+        await self._join(self._broker)
+        self.state = "reading"
+        self._started_us = monotonic_us()
+        ready({"topics": list(self.topics), "broker": url, "start": self.request.reading.start})
+        if self.request.duration_s:
+            asyncio.get_running_loop().call_later(self.request.duration_s, self.stop)
+        async with asyncio.TaskGroup() as group:
+            for feed in self._feeds.values():
+                group.create_task(feed.run())
+            group.create_task(self._watch())
+
+    async def _join(self, broker: Broker) -> None:
+        """Open every partition of the topic, once it is there."""
+        request, waited = self.request, False
+        async with self._make_directory(self.settings.broker.admin) as directory:
+            while True:
+                found = await locate(self.topic, directory, wait=request.wait, note=LOGGER.info)
+                try:
+                    await self._open(broker, found.topics, fresh=waited or found.fresh)
+                except NotFound as error:
+                    if not request.wait:
+                        raise
+                    if not waited:
+                        LOGGER.info("%s Waiting for it.", error.message)
+                    waited = True
+                    await asyncio.sleep(RETRY_S)
+                else:
+                    return
+
+    async def _open(self, broker: Broker, topics: Sequence[str], *, fresh: bool) -> None:
+        reading = self.request.reading
+        if self.request.kind in PICTURE_KINDS:
+            reading = Reading(reading.start, True, reading.subscription, reading.subscription_kind)
+        feeds = {
+            topic: Feed(broker, topic, reading, self._admit, LOGGER.warning) for topic in topics
+        }
+        for feed in feeds.values():
+            await feed.open(fresh=fresh)
+        self._feeds, self.topics = feeds, tuple(topics)
+
+    async def _watch(self) -> None:
+        """Say when the broker is lost and when it is back; help a client that stays stuck."""
+        url = self.settings.broker.url
+        while True:
+            await asyncio.sleep(WATCH_S)
+            lost = [feed for feed in self._feeds.values() if not feed.connected]
+            if lost and self.state == "reading":
+                LOGGER.warning("The broker at %s is lost. Waiting for it.", url)
+                self.state = "broker-lost"
+            elif not lost and self.state == "broker-lost":
+                LOGGER.warning("The broker at %s is back. Reading goes on.", url)
+                self.state = "reading"
+            there = bool(lost) and await answers(url)
+            for feed in self._feeds.values():
+                await feed.look_after(there)
+
+    async def _admit(self, feed: Feed, message: Message, live: bool) -> None:
+        """Take one message in, unless it is not wanted or the count is complete."""
+        if not self._wanted(message):
+            feed.ack(message)
+            return
+        while self._complete():
+            self._room.clear()
+            await self._room.wait()
+        item = self._item(message, live)
+        if live and not self._warm:
+            self._warm = True
+            loop = asyncio.get_running_loop()
+            loop.call_later(self.request.warmup_s, self.stats.reset_latency)
+        self.stats.add(item)
+        self.ledger.offer(item.size_bytes)
+        dropped = await self._pending.put(item)
+        self.ledger.drop("slow-output", len(dropped))
+
+    def _complete(self) -> bool:
+        """Whether what was delivered and what is under way make up the count."""
+        count = self.request.count
+        return bool(count) and self.ledger.delivered + self.ledger.in_flight >= count
+
+    def _wanted(self, message: Message) -> bool:
+        request = self.request
+        kind = message.properties.get("kind")
+        if request.kind and kind and kind != request.kind:
+            return False
+        if not request.publisher and not request.track:
+            return True
+        publisher, name = split_track(message.key)
+        return request.publisher in ("", publisher) and request.track in ("", name)
+
+    def _item(self, message: Message, live: bool) -> Item:
+        obj, fault = read_object(message)
+        properties = message.properties
+        arrival_us, error_us = self.clock.arrival(
+            properties.get("clock", ""), message.receive_monotonic_us
+        )
+        return Item(
+            message=message,
+            track=message.key,
+            kind=obj.kind.value if obj else "",
+            obj=obj,
+            fault=fault,
+            instance=properties.get("instance", "") if obj else "",
+            live=live and not (obj is not None and obj.replayed),
+            receive_us=arrival_us if obj else None,
+            clock_error_us=total_error_us(error_us, properties.get("clock_error_us")),
+        )
+
+    async def _write(self) -> None:
+        """Hand objects to the output until nothing more comes, then stop."""
+        idle_s = self.output.idle_s or None
+        while True:
+            try:
+                async with asyncio.timeout(idle_s):
+                    items = await self._pending.take(BATCH)
+            except TimeoutError:
+                await self._call(self.output.idle)
+                continue
+            if not items:
+                return
+            reasons = await self._call(self.output.take, items)
+            self._account(items, reasons)
+            if self.request.count and self.ledger.delivered >= self.request.count:
+                self.stop()
+
+    def _account(self, items: Sequence[Item], reasons: Sequence[str]) -> None:
+        """Count what became of objects; only now are they acknowledged."""
+        for item, reason in zip(items, reasons, strict=True):
+            if reason:
+                self.ledger.drop(reason)
+            else:
+                self.ledger.deliver()
+            self._feeds[item.message.topic].ack(item.message)
+        self._room.set()
+
+    def _settle(self) -> None:
+        """Close the books: what did not reach the output was stopped."""
+        self.state = "stopped"
+        self._ended_us = monotonic_us()
+        self._pending.clear()
+        self.ledger.drop("stopped", self.ledger.in_flight)
+
+    def brief(self) -> str:
+        """A few words on the state; may be called from any thread."""
+        last_us = self.stats.total.last_us
+        latency = "unknown" if last_us is None else f"{last_us / 1000:.1f} ms"
+        dropped = self.ledger.dropped_total
+        return f"{self.stats.objects} objects  latency {latency}  dropped {dropped}"
+
+    def snapshot(self) -> dict[str, Any]:
+        """Live figures: those of `Statistics.snapshot` and what became of the objects.
+
+        Returns:
+            Beside the statistics: `state`, `topics`, `duration_s`, `delivered` to the output,
+            `dropped` by reason, `in_flight`; objects = delivered + dropped + in_flight.
+        """
+        now_us = self._ended_us or monotonic_us()
+        started_us = self._started_us or now_us
+        router = self.clock.router
+        return {
+            "state": self.state,
+            "topic": self.topic,
+            "topics": list(self.topics),
+            "duration_s": round((now_us - started_us) / 1e6, 3),
+            **self.stats.snapshot(now_us),
+            "delivered": self.ledger.delivered,
+            "dropped": dict(self.ledger.dropped),
+            "in_flight": self.ledger.in_flight,
+            "clock_router": str(router) if router else None,
+        }
+
+
+def _connect(url: str) -> Broker:
+    from wtp.broker.client import BrokerClient
+
+    return BrokerClient(url)
+
+
+@contextlib.asynccontextmanager
+async def _admin(url: str) -> Any:
+    """Nobody to ask which topics exist."""
+    yield None
+
+
+@contextlib.contextmanager
+def _first_error() -> Iterator[None]:
+    """Raise the one error that matters out of a (nested) group."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None

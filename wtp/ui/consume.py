@@ -1,0 +1,169 @@
+"""What `wtp consume` shows: a line of figures, live tables, a summary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+Snapshot = dict[str, Any]
+
+UNKNOWN = "unknown"
+SHOWN_TRACKS = 12
+STATES = {
+    "starting": "starting",
+    "waiting": "waiting for the topic",
+    "reading": "reading",
+    "broker-lost": "the broker is lost, waiting for it",
+    "stopped": "stopped",
+}
+
+
+def announce(info: Snapshot) -> str:
+    """The line that says what is being read."""
+    topics = ", ".join(info["topics"])
+    return f"Reading {topics} from {info['broker']} ({info['start']})."
+
+
+def line(snapshot: Snapshot) -> str:
+    """The figures in one line of plain text."""
+    parts = [
+        STATES.get(snapshot["state"]) or str(snapshot["state"]),
+        f"{snapshot['objects']} objects",
+        f"{snapshot['fps']:.1f}/s",
+        bits(snapshot["rate"]),
+        f"latency {_latency(snapshot)}",
+        f"gaps {known(snapshot['gaps'])}",
+        f"dropped {sum(snapshot['dropped'].values())}",
+    ]
+    return "  ".join(parts)
+
+
+def _latency(snapshot: Snapshot) -> str:
+    """The total with its ends, number and clock error; `unknown` when nothing was measured."""
+    total = snapshot["latency"]["total"]
+    if not total["n"]:
+        return UNKNOWN
+    return (
+        f"capture->receive p50 {ms(total['p50_ms'])} p99 {ms(total['p99_ms'])}"
+        f" (n {total['n']}, clock error {ms(snapshot['clock_error_ms'])})"
+    )
+
+
+def screen(snapshot: Snapshot) -> RenderableType:
+    """The live view of a terminal: one line, the tracks, the hops."""
+    return Group(Text(line(snapshot)), tracks(snapshot), hops(snapshot))
+
+
+def summary(snapshot: Snapshot) -> RenderableType:
+    """What is said at the end."""
+    seconds = snapshot["duration_s"]
+    rate = f", {snapshot['objects'] / seconds:.1f}/s" if seconds else ""
+    head = Text(
+        f"{snapshot['objects']} objects, {size(snapshot['bytes'])} in {seconds:.1f} s{rate}:"
+        f" {snapshot['delivered']} delivered, {_dropped(snapshot['dropped'])}."
+        f" Missing {known(snapshot['gaps'])}, late {snapshot['late']},"
+        f" repeated {snapshot['duplicates']}."
+    )
+    notes = []
+    if snapshot["past"]:
+        notes.append(f"{snapshot['past']} from before joining (no latency)")
+    if snapshot["not_wtp"]:
+        notes.append(f"{snapshot['not_wtp']} not of wtp (latency unknown)")
+    if snapshot["damaged"]:
+        notes.append(f"{snapshot['damaged']} with damaged properties")
+    parts: list[RenderableType] = [head]
+    if notes:
+        parts.append(Text(f"Of these: {', '.join(notes)}."))
+    if snapshot["tracks"]:
+        parts.append(tracks(snapshot))
+    parts.append(hops(snapshot))
+    return Group(*parts)
+
+
+def _dropped(reasons: dict[str, int]) -> str:
+    if not any(reasons.values()):
+        return "0 dropped"
+    listed = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    return f"{sum(reasons.values())} dropped ({listed})"
+
+
+def tracks(snapshot: Snapshot) -> Table:
+    """A row per track, the busiest first."""
+    table = _table("track", "objects", "rate", "bits", "keys", "missing", "p50 ms", "p99 ms")
+    rows = sorted(snapshot["tracks"].items(), key=lambda row: -row[1]["objects"])
+    for name, track in rows[:SHOWN_TRACKS]:
+        latency = track["latency"]
+        table.add_row(
+            printable(name) or "(no key)",
+            str(track["objects"]),
+            f"{track['fps']:.1f}/s",
+            bits(track["rate"]),
+            str(track["keys"]),
+            str(track["gaps"]),
+            number(latency["p50_ms"]),
+            number(latency["p99_ms"]),
+        )
+    if len(rows) > SHOWN_TRACKS:
+        table.add_row(f"and {len(rows) - SHOWN_TRACKS} more")
+    return table
+
+
+def hops(snapshot: Snapshot) -> Table:
+    """A row per hop and one for the whole way; `unknown` where a stamp is missing."""
+    table = _table("latency", "n", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms")
+    latency = snapshot["latency"]
+    ways = [*latency["hops"].items(), ("capture->receive", latency["total"])]
+    for name, way in ways:
+        figures = [way[key] for key in ("p50_ms", "p90_ms", "p99_ms", "p999_ms", "max_ms")]
+        table.add_row(name, str(way["n"]), *(number(figure) for figure in figures))
+    table.caption = f"clock error {ms(snapshot['clock_error_ms'])}"
+    return table
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=None, pad_edge=False, caption_justify="left")
+    table.add_column(first, no_wrap=True)
+    for other in others:
+        table.add_column(other, justify="right", no_wrap=True)
+    return table
+
+
+def number(value: float | None) -> str:
+    """A figure in ms without its unit, or `unknown`."""
+    return UNKNOWN if value is None else f"{value:.2f}"
+
+
+def ms(value: float | None) -> str:
+    """A figure in ms, or `unknown`."""
+    return UNKNOWN if value is None else f"{value:.2f} ms"
+
+
+def known(value: int | None) -> str:
+    """A count, or `unknown`."""
+    return UNKNOWN if value is None else str(value)
+
+
+def bits(per_second: float) -> str:
+    """A bit rate for people."""
+    for unit in ("bit/s", "kbit/s", "Mbit/s"):
+        if per_second < 1000:
+            return f"{per_second:.1f} {unit}"
+        per_second /= 1000
+    return f"{per_second:.1f} Gbit/s"
+
+
+def size(count: float) -> str:
+    """A number of bytes for people."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def printable(text: str) -> str:
+    """Text of strangers without anything that could steer a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
