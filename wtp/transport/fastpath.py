@@ -10,16 +10,27 @@ Uses private names of aioquic like ``hardening``, which checks them at start-up.
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
-from aioquic.quic.connection import QuicConnection, QuicNetworkPath, stream_is_client_initiated
-from aioquic.quic.packet import QuicFrameType, QuicPacketType
+from aioquic._crypto import CryptoError, HeaderProtection
+from aioquic.buffer import Buffer, BufferReadError  # type: ignore[attr-defined]  # from C
+from aioquic.quic.connection import (
+    END_STATES,
+    QuicConnection,
+    QuicConnectionError,
+    QuicConnectionState,
+    QuicNetworkPath,
+    QuicReceiveContext,
+    stream_is_client_initiated,
+)
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicPacketType
 from aioquic.quic.packet_builder import (
     QuicDeliveryState,
     QuicPacketBuilder,
     QuicPacketBuilderStop,
 )
-from aioquic.quic.recovery import QuicPacketSpace
-from aioquic.quic.stream import QuicStream
+from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketSpace
+from aioquic.quic.stream import QuicStream, StreamFinishedError
 from aioquic.tls import Epoch
 
 _TURN_PACKETS = 16
@@ -28,6 +39,11 @@ finish one after the other and a small one never waits for a large one."""
 _STREAM_FRAME_MIN_BYTES = 32
 """Less room than this is not worth a STREAM frame (header of up to 19 bytes)."""
 
+_CID_END = 9  # of a short header: one byte of flags, eight of connection id
+_IDLE_STEP_S = 0.1
+"""The idle deadline is moved in steps of this; it is 15 s away."""
+_STREAM_FRAMES = range(0x08, 0x10)  # RFC 9000 section 19.8
+
 FAST_NAMES = """
 _cryptos _crypto_streams _datagrams_pending _handshake_complete _handshake_done_pending
 _host_cids _is_client _ping_pending _probe_pending _remote_max_data _remote_max_data_used
@@ -35,7 +51,55 @@ _retire_connection_ids _spaces _stream_limit _streams _streams_blocked_pending _
 _write_ack_frame _write_application _write_connection_limits _write_datagram_frame
 _write_ping_frame _write_reset_stream_frame _write_stop_sending_frame _write_stream_frame
 _write_stream_limits _on_max_stream_data_delivery
+_ack_delay _ack_eliciting_sent_since_receipt _close_at _close_pending _handle_stream_frame
+_handshake_confirmed _idle_timeout _network_paths _payload_received _spin_bit _spin_highest_pn
+_state
 """
+
+
+class QuickProtection(HeaderProtection):
+    """AES header protection of short headers without copying the whole packet twice.
+
+    Args:
+        original: What it replaces; its keys stay the same for the whole connection
+            (RFC 9001 section 6).
+    """
+
+    def __init__(self, original: HeaderProtection) -> None:
+        self._is_chacha20 = False
+        self._encryptor = original._encryptor
+
+    def apply(self, plain_header: bytes, protected_payload: bytes) -> bytes:
+        """Return the protected packet (RFC 9001 section 5.4.1)."""
+        first = plain_header[0]
+        size = (first & 3) + 1
+        mask = self._encryptor.update(protected_payload[4 - size : 20 - size])
+        number = int.from_bytes(plain_header[-size:], "big") ^ int.from_bytes(
+            mask[1 : 1 + size], "big"
+        )
+        return b"".join(
+            (
+                (first ^ mask[0] & 0x1F).to_bytes(1, "big"),
+                plain_header[1:-size],
+                number.to_bytes(size, "big"),
+                protected_payload,
+            )
+        )
+
+    def remove(self, packet: bytes, pn_offset: int) -> tuple[bytes, int]:
+        """Return the plain header and the truncated packet number."""
+        sample = packet[pn_offset + 4 : pn_offset + 20]
+        if len(sample) < 16:
+            raise CryptoError("Packet is too short to sample")
+        mask = self._encryptor.update(sample)
+        first = packet[0] ^ mask[0] & 0x1F
+        size = (first & 3) + 1
+        end = pn_offset + size
+        number = int.from_bytes(packet[pn_offset:end], "big") ^ int.from_bytes(
+            mask[1 : 1 + size], "big"
+        )
+        header = first.to_bytes(1, "big") + packet[1:pn_offset] + number.to_bytes(size, "big")
+        return header, number
 
 
 class FastConnection(QuicConnection):
@@ -43,6 +107,113 @@ class FastConnection(QuicConnection):
 
     _turn_packets = 0
     _limits_changed: dict[int, QuicStream]
+    _idle_moved_s = 0.0
+
+    def use_quick_protection(self) -> None:
+        """Shorten header protection; for confirmed handshakes with an AES suite."""
+        crypto = self._cryptos[Epoch.ONE_RTT]
+        for context in (crypto.send, crypto.recv):
+            if context.hp is not None and not context.hp._is_chacha20:
+                context.hp = QuickProtection(context.hp)
+
+    # Reading
+
+    def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
+        """Take one datagram; short headers on the usual path need none of the general checks."""
+        if (
+            len(data) <= _CID_END
+            or data[0] & 0xC0 != 0x40
+            or data[1:_CID_END] != self.host_cid
+            or not self._handshake_confirmed
+            or self._state is not QuicConnectionState.CONNECTED
+            or self._network_paths[0].addr != addr
+            or not self._network_paths[0].is_validated
+        ):
+            super().receive_datagram(data, addr, now)
+            return
+        space = self._spaces[Epoch.ONE_RTT]
+        try:
+            header, payload, number = self._cryptos[Epoch.ONE_RTT].decrypt_packet(
+                data, _CID_END, space.expected_packet_number
+            )
+        except CryptoError:
+            return
+        if number in space.received_packets:
+            return
+        try:
+            eliciting = self._read_payload(header, payload, now)
+        except QuicConnectionError as error:
+            self.close(error.error_code, error.frame_type, error.reason_phrase)
+            return
+        if self._state in END_STATES or self._close_pending:
+            return
+        self._record(space, header[0], number, eliciting, now)
+
+    def _read_payload(self, header: bytes, payload: bytes, now: float) -> bool:
+        """Read the frames; whether the packet asks for an acknowledgement."""
+        if header[0] & 0x18:
+            raise QuicConnectionError(
+                QuicErrorCode.PROTOCOL_VIOLATION,
+                QuicFrameType.PADDING,
+                "Reserved bits must be zero",
+            )
+        context = QuicReceiveContext(
+            epoch=Epoch.ONE_RTT,
+            host_cid=self.host_cid,
+            network_path=self._network_paths[0],
+            quic_logger_frames=None,
+            time=now,
+            version=None,
+        )
+        buffer = Buffer(data=payload)
+        eliciting = False
+        while not buffer.eof():
+            kind = payload[buffer.tell()]
+            if kind not in _STREAM_FRAMES:
+                rest = payload[buffer.tell() :] if eliciting else payload
+                return self._payload_received(context, rest)[0] or eliciting
+            buffer.pull_uint8()
+            eliciting = True
+            try:
+                self._handle_stream_frame(context, kind, buffer)
+            except BufferReadError as error:
+                raise QuicConnectionError(
+                    QuicErrorCode.FRAME_ENCODING_ERROR, kind, "Failed to parse frame"
+                ) from error
+            except StreamFinishedError:
+                pass  # its state is gone, so the frame is a late duplicate
+        if not eliciting:
+            raise QuicConnectionError(
+                QuicErrorCode.PROTOCOL_VIOLATION,
+                QuicFrameType.PADDING,
+                "Packet contains no frames",
+            )
+        return True
+
+    def _record(
+        self, space: QuicPacketSpace, first: int, number: int, eliciting: bool, now: float
+    ) -> None:
+        """Note the packet as received: idle deadline, spin bit, acknowledgement."""
+        if now - self._idle_moved_s > _IDLE_STEP_S:
+            self._idle_moved_s = now
+            self._close_at = now + self._idle_timeout()
+        self._ack_eliciting_sent_since_receipt = False
+        if number >= space.expected_packet_number:
+            space.expected_packet_number = number + 1
+        if number > self._spin_highest_pn:
+            self._spin_highest_pn = number
+            self._spin_bit = bool(first & 0x20) != self._is_client
+        if number > space.largest_received_packet:
+            space.largest_received_packet = number
+            space.largest_received_time = now
+        space.ack_queue.add(number)
+        space.received_packets.add(number)
+        if len(space.ack_queue) > MAX_ACK_RANGES:
+            space.ack_queue.shift()
+        if eliciting and space.ack_at is None:
+            space.ack_at = now + self._ack_delay
+
+    # Writing
 
     def _write_application(
         self, builder: QuicPacketBuilder, network_path: QuicNetworkPath, now: float

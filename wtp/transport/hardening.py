@@ -417,7 +417,8 @@ class HardenedConnection(FastConnection):
         self._loss._on_packets_lost = count  # type: ignore[method-assign]
 
     def slim(self) -> None:
-        """Free what only the handshake needed: 48 KiB of buffers and keys."""
+        """After the handshake: free its 48 KiB of buffers and keys, take the quick paths."""
+        self.use_quick_protection()
         for epoch in self._crypto_buffers:
             self._crypto_buffers[epoch] = Buffer(capacity=512)
         self._cryptos_initial = {}
