@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 from wtp.errors import StorageError
@@ -44,63 +48,76 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def old_path(path: Path) -> Path:
-    """Where `write_whole` keeps the generation before."""
-    return path.with_name(path.name + ".old")
+def copy_path(path: Path) -> Path:
+    """Where the last synced generation of a whole file is kept a second time."""
+    return path.with_name(path.name + ".copy")
 
 
 def write_whole(path: Path, content: bytes, *, sync: bool) -> None:
-    """Replace a file in one step; the generation before stays beside it with the suffix `.old`.
-
-    A reader after a kill finds the new content or the old one, never a mixture.
+    """Replace a file in one step: a reader after a kill finds the new content or the old one.
 
     Args:
         path: The file.
-        content: New content, without line structure of its own.
-        sync: Force it to the disk before the old one gives way.
+        content: New content.
+        sync: Force it to the disk, and write it a second time beside it, so that a power cut
+            during later unsynced writes, or a bit that flips, does not lose it.
 
     Raises:
         StorageError: The disk refuses; the old content is still in place.
     """
-    fresh = path.with_name(path.name + ".new")
-    try:
-        with open(fresh, "wb") as file:
-            file.write(b"%08x\n" % crc32(content))
-            file.write(content)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        if path.exists():
-            os.replace(path, old_path(path))
-        os.replace(fresh, path)
-        if sync:
-            sync_folder(path.parent)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise disk_error("write", path, error) from error
+    for target in (copy_path(path), path) if sync else (path,):
+        fresh = path.with_name(path.name + ".new")
+        try:
+            with open(fresh, "wb") as file:
+                file.write(b"%08x\n" % crc32(content) + content)
+                if sync:
+                    file.flush()
+                    os.fsync(file.fileno())
+            os.replace(fresh, target)
+        except OSError as error:
+            _remove_quietly(fresh)
+            raise disk_error("write", path, error) from error
+    if sync:
+        sync_folder(path.parent)
 
 
-def read_whole(path: Path, damage: list[str]) -> bytes | None:
-    """Read what `write_whole` wrote; a damaged file gives way to the generation before.
+def read_whole(path: Path, report: Callable[[str], None]) -> bytes | None:
+    """Read what `write_whole` wrote; a damaged file gives way to its copy.
 
     Args:
         path: The file.
-        damage: Gets a sentence when a checksum does not fit.
+        report: Told about a checksum that does not fit.
 
     Returns:
-        The content, or None when there is no good generation.
+        The content, or None when neither is there and good.
 
     Raises:
         StorageError: The disk refuses.
     """
-    for candidate in (path, old_path(path)):
+    for candidate in (path, copy_path(path)):
         try:
             raw = candidate.read_bytes()
         except FileNotFoundError:
             continue
         except OSError as error:
             raise disk_error("read", candidate, error) from error
-        if raw[8:9] == b"\n" and raw[:8] == b"%08x" % crc32(raw[9:]):
+        if raw[:9] == b"%08x\n" % crc32(raw[9:]):
             return raw[9:]
-        damage.append(f"{candidate} is damaged (checksum at offset 0); an older copy is used.")
+        report(f"{candidate} is damaged: its checksum, at offset 0, does not fit.")
     return None
+
+
+def write_json(path: Path, value: object, *, sync: bool) -> None:
+    """`write_whole` of a JSON value."""
+    write_whole(path, json.dumps(value, separators=(",", ":")).encode(), sync=sync)
+
+
+def read_json(path: Path, report: Callable[[str], None]) -> Any:
+    """`read_whole` of a JSON value; None when there is none."""
+    raw = read_whole(path, report)
+    return None if raw is None else json.loads(raw)
+
+
+def _remove_quietly(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)

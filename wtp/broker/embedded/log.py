@@ -244,9 +244,9 @@ class TopicLog:
             self._drop(dropped)
         return dropped
 
-    def idle(self) -> None:
-        """Close the file when nothing was appended since the last call."""
-        if self._appended_before == self.appended and not self._appender.syncing.due:
+    def idle(self, *, force: bool = False) -> None:
+        """Close the file until the next append when nothing was appended since the last call."""
+        if force or self._appended_before == self.appended:
             self._appender.idle()
         self._appended_before = self.appended
 
