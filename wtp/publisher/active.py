@@ -193,6 +193,8 @@ class Active:
 
     def lose(self, reason: str) -> None:
         """Give the session up."""
+        if self.over.is_set():
+            return
         self.reason = reason
         if self.session is not None:
             self.session.close(0, reason)
