@@ -21,6 +21,7 @@ def error_event(error: WtpError) -> Event:
     """An error as an event of the child's stdout."""
     return {
         "event": "error",
+        "type": type(error).__name__,
         "code": error.code,
         "message": error.message,
         "hint": error.hint,
@@ -29,11 +30,12 @@ def error_event(error: WtpError) -> Event:
 
 
 def error_from(event: Mapping[str, Any]) -> WtpError:
-    """The error of an event, in the class with its exit code and, if there is one, its code."""
+    """The error of an event: in its class when that is one of ours, else with its exit code."""
     code, exit_code = str(event.get("code", "error")), int(event.get("exit_code", 1))
-    kinds = [kind for kind in _tree(WtpError) if kind.exit_code == exit_code]
-    kind = next((k for k in kinds if k.code == code), kinds[0] if kinds else WtpError)
-    return kind(str(event.get("message", "")), hint=str(event.get("hint", "")), code=code)
+    kinds = _tree(WtpError)
+    named = [kind for kind in kinds if kind.__name__ == event.get("type")]
+    fitting = named or [kind for kind in kinds if kind.exit_code == exit_code] or [WtpError]
+    return fitting[0](str(event.get("message", "")), hint=str(event.get("hint", "")), code=code)
 
 
 def _tree(kind: type[WtpError]) -> list[type[WtpError]]:

@@ -219,9 +219,14 @@ class TerminalFace(PlainFace):
 
 
 def _console() -> Console:
+    """The terminal behind stderr; a pipe that nobody reads is an error, not the end."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, emoji=False)
+    class Stderr(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return Stderr(stderr=True, highlight=False, emoji=False)
 
 
 def face_of(

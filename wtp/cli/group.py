@@ -121,6 +121,10 @@ def invoke(args: Sequence[str]) -> int:
         return INTERRUPTED
     except typer.TyperException as error:
         return _usage(error)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # rich ends so when nobody reads
+            return 0
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:  # noqa: BLE001 - the outermost border: no traceback reaches a user
         return report(error)
     return result if isinstance(result, int) else 0

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, get_args
 
 import typer
-from pydantic import BaseModel
 
 from wtp.cli.complete import rooms
+from wtp.config.keys import variables
 from wtp.config.load import load
 from wtp.config.schema import LoggingSettings, Settings, find
 from wtp.errors import ConfigError
@@ -107,28 +107,17 @@ def load_settings(ctx: typer.Context, extra: Mapping[str, Any] | None = None) ->
     return load(ctx.meta.get(PROFILE) or os.environ.get("WTP_PROFILE") or DEFAULT_PROFILE, values)
 
 
-def setting_keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
-    """Every dotted key of the settings, in the order of the schema."""
-    for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from setting_keys(inner, f"{prefix}{name}.")
-        else:
-            yield prefix + name
-
-
-def environment(variables: Mapping[str, str]) -> dict[str, Any]:
+def environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """Settings out of environment variables, whether or not a command has flags for them.
 
     Raises:
         ConfigError: A variable does not fit its setting's type; the variable is named.
     """
     values: dict[str, Any] = {}
-    for key in setting_keys():
-        default, _, env = find(key)
-        text = variables.get(env, "") if env else ""
+    for env, key in variables().items():
+        text = environ.get(env)
         if text:
-            values[key] = _typed(env, text, default)
+            values[key] = _typed(env, text, find(key)[0])
     return values
 
 

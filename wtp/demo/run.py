@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from wtp.children import Child, Kept, State
+from wtp.config.keys import variables
 from wtp.config.schema import Settings
 from wtp.demo.figures import ledgers, measured
 from wtp.demo.plan import DemoOptions, Plan, prepare
@@ -196,8 +197,5 @@ def _process(kept: Kept) -> Snapshot:
 
 
 def _neutral() -> dict[str, str]:
-    """The user's WTP_* variables emptied: they are in the demo's profile, where they belong."""
-    return {name: "" for name in os.environ if name.startswith("WTP_") and name not in KEPT}
-
-
-KEPT = {"WTP_HOME", "WTP_DEBUG"}
+    """The user's settings emptied: they stand in the demo's profile, with its addresses."""
+    return {name: "" for name in ("WTP_PROFILE", *variables()) if name in os.environ}
