@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError
 
 from wtp.config.schema import Settings
 from wtp.errors import ConfigError
@@ -46,7 +48,7 @@ def profile_folders() -> list[Path]:
     built_in = PACKAGE / "profiles"
     checkout = PACKAGE.parent / "profiles"
     folders = [Path("profiles"), home() / "profiles", built_in, checkout]
-    return [folder for folder in folders if folder.is_dir()]
+    return [folder for folder in folders if os.path.isdir(folder)]
 
 
 def find_profile(name: str) -> Path:
@@ -56,17 +58,53 @@ def find_profile(name: str) -> Path:
         ConfigError: There is none; the message lists the names there are.
     """
     if name.endswith((".yaml", ".yml")) or os.sep in name:
-        if Path(name).is_file():
+        if os.path.isfile(name):
             return Path(name)
         raise ConfigError(f"There is no profile file {name}.", hint="Check the path.")
     for folder in profile_folders():
         path = folder / f"{name}.yaml"
-        if path.is_file():
+        if os.path.isfile(path):
             return path
     known = sorted({p.stem for folder in profile_folders() for p in folder.glob("*.yaml")})
     raise ConfigError(
         f"There is no profile {name!r}.", hint=f"Known: {', '.join(known)}; or give a file's path."
     )
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as profiles use it: every fault has a line, and a small text stays small.
+
+    Aliases are refused: nine lines of them stand for a billion values. So are keys that stand
+    twice, of which YAML would silently take the last.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # their stub
+            raise ComposerError(None, None, "aliases are not allowed, write the value out", mark)
+        return super().compose_node(parent, index)
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    problem = f"the key {key.value[:40]!r} stands twice"
+                    raise ComposerError(None, None, problem, key.start_mark)
+                seen.add(key.value)
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+            if isinstance(value, str) and b"\0" in value.encode():  # half surrogates raise, too
+                raise ValueError(value)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            what = str(node.tag).rpartition(":")[2]
+            problem = f"{str(node.value)[:40]!r} cannot be read as {what}"
+            raise ConstructorError(None, None, problem, node.start_mark) from error
+        return value
 
 
 def _lines(node: yaml.Node | None, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
@@ -96,20 +134,21 @@ def parse(text: str, source: str) -> Settings:
         ConfigError: Not YAML, an unknown key, or a wrong type or value; names source and line.
     """
     try:
-        node = yaml.compose(text, yaml.SafeLoader)
-        raw: Any = yaml.safe_load(text)
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        raw: Any = None if node is None else loader.construct_document(node)
+        lines = _lines(node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
         problem = getattr(error, "problem", None) or "not YAML"
         raise ConfigError(f"{source}, line {line}: {problem}.", hint="Mend the file.") from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{source}: {error}.", hint="Mend the file.") from error
+    except RecursionError as error:
+        raise ConfigError(f"{source} is nested too deeply.", hint="Mend the file.") from error
     if raw is None:
         raw = {}
     if not isinstance(raw, dict):
         raise ConfigError(f"{source}, line 1: a profile is a mapping of sections.")
-    lines = _lines(node)
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:

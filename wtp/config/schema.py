@@ -6,16 +6,44 @@ the dotted path is the key in a profile. Precedence: flag > environment > profil
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from wtp.model import Kind
 
-Address = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s\[\]]+):\d{1,5}$")]
+
+def _check_port(address: str) -> str:
+    if int(address.rpartition(":")[2]) > 65535:
+        raise ValueError("a port is at most 65535")
+    return address
+
+
+def _check_kinds(table: dict[str, str]) -> dict[str, str]:
+    for kind in table:
+        if kind not in Kind.__members__.values():
+            raise ValueError(f"{kind!r} is no kind; kinds are {', '.join(Kind)}")
+    return table
+
+
+def _check_template(template: str) -> str:
+    filled = template.replace("{room}", "room").replace("{kind}", "kind")
+    if not _TOPIC.fullmatch(filled):
+        raise ValueError(f"{template!r} is no topic; the default is {DEFAULT_TEMPLATE}")
+    return template
+
+
+_TOPIC = re.compile(r"(non-)?persistent://[^/{}\s]+/[^/{}\s]+/[^/{}\s]+")
+_ADDRESS = r"(\[[0-9a-fA-F:]+\]|[^:\s\[\]]+):[0-9]{1,5}"
+Address = Annotated[str, Field(pattern=f"^{_ADDRESS}$"), AfterValidator(_check_port)]
 """`HOST:PORT`, an IPv6 host in brackets; port 0 takes a free one."""
 
 DEFAULT_TEMPLATE = "persistent://public/{room}/{kind}"
+Template = Annotated[str, AfterValidator(_check_template)]
+"""Name of a topic with the places `{room}` and `{kind}`."""
+
+KindTable = AfterValidator(_check_kinds)
 
 
 def setting(default: Any, help_text: str, env: str = "", **limits: Any) -> Any:
@@ -26,7 +54,7 @@ def setting(default: Any, help_text: str, env: str = "", **limits: Any) -> Any:
 class Section(BaseModel):
     """A group of settings; unknown keys are refused, values are not bent into type."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class LimitSettings(Section):
@@ -115,26 +143,19 @@ class RoomSettings(Section):
 class TopicSettings(Section):
     """Where objects go: a template per kind with `{room}` and `{kind}`."""
 
-    template: str = setting(DEFAULT_TEMPLATE, "Topic of every kind that has none of its own.")
-    kinds: dict[str, str] = setting({}, "Topic template by kind.")
-
-    @field_validator("kinds")
-    @classmethod
-    def _known_kinds(cls, value: dict[str, str]) -> dict[str, str]:
-        for kind in value:
-            if kind not in Kind.__members__.values():
-                raise ValueError(f"{kind!r} is no kind; kinds are {', '.join(Kind)}")
-        return value
+    template: Template = setting(DEFAULT_TEMPLATE, "Topic of every kind that has none of its own.")
+    kinds: Annotated[dict[str, Template], KindTable] = setting({}, "Topic template by kind.")
 
     def topic(self, room: str, kind: Kind) -> str:
         """The full topic name of a room's kind."""
-        return self.kinds.get(kind.value, self.template).format(room=room, kind=kind.value)
+        template = self.kinds.get(kind.value, self.template)
+        return template.replace("{room}", room).replace("{kind}", kind.value)
 
 
 class LegacySettings(Section):
     """Senders that speak the original platform's 32-byte framing."""
 
-    content_types: dict[str, str] = setting({}, "Content type by kind.")
+    content_types: Annotated[dict[str, str], KindTable] = setting({}, "Content type by kind.")
 
 
 class PublishSettings(Section):
@@ -143,11 +164,14 @@ class PublishSettings(Section):
     codec: Literal["h264", "jpeg"] = setting("h264", "Video codec.", "WTP_CODEC")
     fps: float = setting(30.0, "Pictures a second.", "WTP_FPS", gt=0, le=240)
     size: str = setting(
-        "640x480", "Picture size, WIDTHxHEIGHT.", "WTP_SIZE", pattern=r"^\d{2,5}x\d{2,5}$"
+        "640x480",
+        "Picture size, WIDTHxHEIGHT.",
+        "WTP_SIZE",
+        pattern=r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$",
     )
     bitrate: str = setting(
         "2.5M", "Video bit rate in bit/s; k and M are understood.", "WTP_BITRATE",
-        pattern=r"^\d+(\.\d+)?[kM]?$",
+        pattern=r"^[0-9]+(\.[0-9]+)?[kM]?$",
     )  # fmt: skip
     quality: int = setting(70, "JPEG quality.", "WTP_QUALITY", ge=1, le=100)
     gop: int = setting(60, "Pictures from key frame to key frame.", ge=1, le=600)
