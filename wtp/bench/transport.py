@@ -311,8 +311,7 @@ async def _send_loop(
     async def answer(command: str, value: float = 0.0) -> Any:
         cpu_start_s = time.process_time()
         if command == "idle":
-            for _ in range(int(value)):
-                idle.append(await open_session())
+            idle.extend([await open_session() for _ in range(int(value))])
             await asyncio.sleep(_SETTLE_S)
         elif command == "drop":
             for one in idle:

@@ -39,6 +39,10 @@ finish one after the other and a small one never waits for a large one."""
 _STREAM_FRAME_MIN_BYTES = 32
 """Less room than this is not worth a STREAM frame (header of up to 19 bytes)."""
 
+_BURST_START_PACKETS = 4
+_BURST_BYTES = 64_000
+"""One transmit builds at most this much, one GSO send call, and starts with four packets: the
+receiver works on the first while the rest is built, and acknowledgements are read in between."""
 _CID_END = 9  # of a short header: one byte of flags, eight of connection id
 _IDLE_STEP_S = 0.1
 """The idle deadline is moved in steps of this; it is 15 s away."""
@@ -52,7 +56,8 @@ _write_ack_frame _write_application _write_connection_limits _write_datagram_fra
 _write_ping_frame _write_reset_stream_frame _write_stop_sending_frame _write_stream_frame
 _write_stream_limits _on_max_stream_data_delivery
 _ack_delay _ack_eliciting_sent_since_receipt _close_at _close_pending _handle_stream_frame
-_handshake_confirmed _idle_timeout _network_paths _payload_received _spin_bit _spin_highest_pn
+_handshake_confirmed _idle_timeout _max_datagram_size _network_paths _payload_received _spin_bit
+_spin_highest_pn
 _state
 """
 
@@ -108,6 +113,9 @@ class FastConnection(QuicConnection):
     _turn_packets = 0
     _limits_changed: dict[int, QuicStream]
     _idle_moved_s = 0.0
+    _burst_packets = _BURST_START_PACKETS
+    more_to_send = False
+    """Whether the last transmit stopped at the size of a burst; another should follow soon."""
 
     def use_quick_protection(self) -> None:
         """Shorten header protection; for confirmed handshakes with an AES suite."""
@@ -224,7 +232,8 @@ class FastConnection(QuicConnection):
             return
         space = self._spaces[Epoch.ONE_RTT]
         active = self._sort_streams()
-        while True:
+        self.more_to_send = False
+        for _ in range(self._burst_packets):
             builder.start_packet(QuicPacketType.ONE_RTT, crypto)
             try:
                 self._write_small_frames(builder, space, now)
@@ -232,7 +241,11 @@ class FastConnection(QuicConnection):
             except QuicPacketBuilderStop:
                 pass  # it goes into the next packet, if the congestion window has one
             if builder.packet_is_empty:
-                break
+                self._burst_packets = _BURST_START_PACKETS
+                return
+        self.more_to_send = True
+        limit = max(_BURST_START_PACKETS, _BURST_BYTES // self._max_datagram_size)
+        self._burst_packets = min(2 * self._burst_packets, limit)
 
     def _something_rare(self, path: QuicNetworkPath) -> bool:
         return bool(

@@ -167,6 +167,8 @@ class Link:
         if datagrams:
             self.quic.bytes_sent += sum(len(data) for data, _ in datagrams)
             self._send(datagrams)
+        if self.quic.more_to_send:
+            self._dirty = True
 
     def _notice_end(self) -> None:
         """Forget a closed connection at once; late packets get a stateless reset."""
