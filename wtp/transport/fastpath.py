@@ -111,6 +111,7 @@ class FastConnection(QuicConnection):
     """A connection whose cost per packet does not depend on the number of its streams."""
 
     _turn_packets = 0
+    _turn_of: int | None = None
     _limits_changed: dict[int, QuicStream]
     _idle_moved_s = 0.0
     _burst_packets = _BURST_START_PACKETS
@@ -344,12 +345,14 @@ class FastConnection(QuicConnection):
             active.popleft()
 
     def _end_turn(self, active: deque[QuicStream]) -> None:
+        stream = active[0]
+        if stream.stream_id != self._turn_of:
+            self._turn_of, self._turn_packets = stream.stream_id, 0
         self._turn_packets += 1
         if self._turn_packets < _TURN_PACKETS:
             return
         self._turn_packets = 0
-        stream = active.popleft()
-        active.append(stream)
+        active.rotate(-1)
         self._streams_queue.remove(stream)
         self._streams_queue.append(stream)
 
