@@ -31,7 +31,7 @@ class EmbeddedBroker:
 
     Args:
         settings: Profile: addresses, folder, fsync policy, segment size.
-        temporary: Folder to remove at the end; None: nothing is removed.
+        temporary: Folder to remove at a clean end; None: nothing is removed.
 
     Raises:
         UsageError: It would listen on a public address without authentication.
@@ -66,20 +66,18 @@ class EmbeddedBroker:
         folder, policy = broker_folder(self._settings), FsyncPolicy(broker.fsync)
         host, port = _split(broker.listen)
         http_host, http_port = _split(broker.http)
+        store = await asyncio.to_thread(
+            Store, folder, policy, segment_bytes=broker.segment_mb * 1024 * 1024
+        )
+        settings = BrokerSettings(folder, host, port, http_host, http_port, policy)
+        self._server = server = await serve_broker(settings, store)
         try:
-            store = await asyncio.to_thread(
-                Store, folder, policy, segment_bytes=broker.segment_mb * 1024 * 1024
-            )
-            settings = BrokerSettings(folder, host, port, http_host, http_port, policy)
-            self._server = server = await serve_broker(settings, store)
-            try:
-                ready(self._info(server, folder))
-                await self._stop.wait()
-            finally:
-                await server.close()
+            ready(self._info(server, folder))
+            await self._stop.wait()
         finally:
-            if self._temporary is not None:
-                await asyncio.to_thread(shutil.rmtree, self._temporary, ignore_errors=True)
+            await server.close()
+        if self._temporary is not None:
+            await asyncio.to_thread(shutil.rmtree, self._temporary, ignore_errors=True)
 
     def stop(self) -> None:
         """Write what is in memory, close, and end."""

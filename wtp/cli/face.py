@@ -214,8 +214,14 @@ class TerminalFace(PlainFace):
 
     async def status(self, snapshot: Snapshot) -> None:
         """Draw, in a thread: a terminal may be stopped (Ctrl-S)."""
-        if self._screen is not None and not self.hushed:
-            await asyncio.to_thread(self._live.update, self._screen(snapshot), refresh=True)
+        if self._screen is None or self.hushed:
+            return
+        shown = self._screen(snapshot)
+        if isinstance(shown, str):
+            from rich.text import Text
+
+            shown = Text(shown, no_wrap=True, overflow="ellipsis")
+        await asyncio.to_thread(self._live.update, shown, refresh=True)
 
 
 def _console() -> Console:

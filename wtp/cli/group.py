@@ -165,7 +165,8 @@ def leaf(error: BaseException) -> BaseException:
 
 def complain(sentence: str, hint: str = "") -> None:
     """Write `error: sentence` and the hint to stderr, red on a terminal, without controls."""
-    color = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    color = sys.stderr.isatty() and not plain
     start, end = ("\x1b[31m", "\x1b[0m") if color else ("", "")
     text = f"{start}error:{end} {_plain(sentence)}\n"
     if hint:
