@@ -1,0 +1,92 @@
+"""The shape of the code: style, types, layers, sizes, and no secret in the repository."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+MAX_LINES = 600
+"""A module over 400 lines is a smell, over 600 a fault (DESIGN, section 9)."""
+
+
+def run(*argv: str) -> subprocess.CompletedProcess[str]:
+    """A command at the root of the checkout, with its output."""
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def tracked(*patterns: str) -> list[Path]:
+    """Files of the repository."""
+    listed = run("git", "ls-files", "-z", "--", *patterns)
+    assert listed.returncode == 0, listed.stderr
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("ruff", "check", "."),
+        ("ruff", "format", "--check", "."),
+        ("mypy",),
+        ("lint-imports",),
+    ],
+    ids=" ".join,
+)
+def test_tools_have_nothing_to_say(argv: tuple[str, ...]) -> None:
+    """The configuration is pyproject.toml's: mypy is strict there, the layers stand there."""
+    result = run(str(BIN / argv[0]), *argv[1:])
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_modules_are_small() -> None:
+    sizes = {
+        str(path.relative_to(ROOT)): path.read_text(encoding="utf-8").count("\n")
+        for path in tracked("*.py")
+    }
+    assert sizes
+    assert {name: lines for name, lines in sizes.items() if lines > MAX_LINES} == {}
+
+
+def test_folders_are_two_levels_deep() -> None:
+    deep = {
+        str(path.parent.relative_to(ROOT))
+        for path in tracked("wtp/*.py")
+        if len(path.relative_to(ROOT).parts) > 3
+    }
+    assert deep <= {"wtp/broker/embedded"}
+
+
+def test_no_key_is_in_the_repository() -> None:
+    found = run("git", "grep", "-I", "-l", "-E", "-e", "-----BEGIN [A-Z ]*PRIVATE KEY-----")
+    assert (found.returncode, found.stdout) == (1, ""), found.stdout + found.stderr
+    assert tracked("*.pem", "*.key", "*.p12", "*.der") == []
+
+
+@pytest.mark.parametrize("name", ["router.pem", "router.key", "any", "sub/deeper.key"])
+def test_certificates_are_ignored(name: str) -> None:
+    assert run("git", "check-ignore", "-q", f"certs/{name}").returncode == 0
+
+
+def test_the_folder_of_certificates_explains_itself() -> None:
+    assert (ROOT / "certs" / "README.md") in tracked("certs")
+
+
+def test_every_marker_in_use_says_what_it_needs() -> None:
+    """`skip` and `skipif` in tests hide what is missing; the markers of conftest.py tell it."""
+    hidden = {
+        str(path.relative_to(ROOT))
+        for path in tracked("tests/*.py")
+        if path != Path(__file__)
+        and any(
+            line.strip().startswith(
+                ("@pytest.mark.skip", "pytest.importorskip", "pytestmark = pytest.mark.skip")
+            )
+            for line in path.read_text(encoding="utf-8").splitlines()
+        )
+    }
+    assert hidden == set()
