@@ -8,9 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from wtp.ui.common import UNKNOWN, bits, clean, drops, ms, size
+
 Snapshot = dict[str, Any]
 
-UNKNOWN = "unknown"
 SHOWN_TRACKS = 12
 STATES = {
     "starting": "starting",
@@ -36,7 +37,7 @@ def line(snapshot: Snapshot) -> str:
         bits(snapshot["rate"]),
         f"latency {_latency(snapshot)}",
         f"gaps {known(snapshot['gaps'])}",
-        f"dropped {sum(snapshot['dropped'].values())}",
+        f"dropped {drops(snapshot['dropped'])}",
     ]
     return "  ".join(parts)
 
@@ -63,7 +64,7 @@ def summary(snapshot: Snapshot) -> RenderableType:
     rate = f", {snapshot['objects'] / seconds:.1f}/s" if seconds else ""
     head = Text(
         f"{snapshot['objects']} objects, {size(snapshot['bytes'])} in {seconds:.1f} s{rate}:"
-        f" {snapshot['delivered']} delivered, {_dropped(snapshot['dropped'])}."
+        f" {snapshot['delivered']} delivered, dropped {drops(snapshot['dropped'])}."
         f" Missing {known(snapshot['gaps'])}, late {snapshot['late']},"
         f" repeated {snapshot['duplicates']}."
     )
@@ -83,13 +84,6 @@ def summary(snapshot: Snapshot) -> RenderableType:
     return Group(*parts)
 
 
-def _dropped(reasons: dict[str, int]) -> str:
-    if not any(reasons.values()):
-        return "0 dropped"
-    listed = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-    return f"{sum(reasons.values())} dropped ({listed})"
-
-
 def tracks(snapshot: Snapshot) -> Table:
     """A row per track, the busiest first."""
     table = _table("track", "objects", "rate", "bits", "keys", "missing", "p50 ms", "p99 ms")
@@ -97,7 +91,7 @@ def tracks(snapshot: Snapshot) -> Table:
     for name, track in rows[:SHOWN_TRACKS]:
         latency = track["latency"]
         table.add_row(
-            printable(name) or "(no key)",
+            clean(name) or "(no key)",
             str(track["objects"]),
             f"{track['fps']:.1f}/s",
             bits(track["rate"]),
@@ -136,34 +130,6 @@ def number(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.2f}"
 
 
-def ms(value: float | None) -> str:
-    """A figure in ms, or `unknown`."""
-    return UNKNOWN if value is None else f"{value:.2f} ms"
-
-
 def known(value: int | None) -> str:
     """A count, or `unknown`."""
     return UNKNOWN if value is None else str(value)
-
-
-def bits(per_second: float) -> str:
-    """A bit rate for people."""
-    for unit in ("bit/s", "kbit/s", "Mbit/s"):
-        if per_second < 1000:
-            return f"{per_second:.1f} {unit}"
-        per_second /= 1000
-    return f"{per_second:.1f} Gbit/s"
-
-
-def size(count: float) -> str:
-    """A number of bytes for people."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
-
-
-def printable(text: str) -> str:
-    """Text of strangers without anything that could steer a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)
