@@ -2,8 +2,8 @@
 
 A test marked `browser`, `device`, `pulsar` or `chaos` (or `tool("ffmpeg", ...)`) is skipped where a
 program it needs is missing, and the run says so in one line at its end. With WTP_TEST_REQUIRE=all
-a missing program fails the test instead, and any other skip fails the run; only absent hardware
-(a camera, a sound device) stays a skip, because nothing can install it.
+a missing program fails the test instead, and any other skip fails the run; only what no program can
+bring stays a skip: absent hardware (a camera, a sound device), and what root cannot be refused.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ HARDWARE = {
 """What `device("camera")` and `device("sound")` look for; `device("display")` needs Xvfb."""
 
 HARDWARE_SKIP = "device: no "
+ALLOWED_SKIPS = (HARDWARE_SKIP, "root ")
 
 
 def _missing(item: pytest.Item) -> tuple[str, bool] | None:
@@ -111,7 +112,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if not REQUIRE_ALL or reporter is None or hasattr(session.config, "workerinput"):
         return
-    if any(not reason.startswith(HARDWARE_SKIP) for reason in left_out(reporter)):
+    if any(not reason.startswith(ALLOWED_SKIPS) for reason in left_out(reporter)):
         session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
 
 
