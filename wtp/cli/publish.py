@@ -132,14 +132,8 @@ def publish(
         typer.Option("--insecure", rich_help_panel=NETWORK, help="Trust any certificate."),
     ] = False,
     mtu: Annotated[
-        int,
-        typer.Option(
-            "--mtu",
-            metavar="BYTES",
-            rich_help_panel=NETWORK,
-            help="UDP payload size; 0 probes it.",
-        ),
-    ] = 0,
+        int | None, option("router.mtu", "--mtu", panel=NETWORK, metavar="BYTES")
+    ] = None,
     wait: Annotated[
         bool,
         typer.Option("--wait", rich_help_panel=NETWORK, help="Wait until a router is there."),
@@ -177,7 +171,6 @@ def publish(
         inputs,
         name=name,
         trust=Trust(cert_hash=cert_hash, ca=ca, insecure=insecure),
-        mtu=mtu,
         duration_s=duration or 0.0,
         count=count or 0,
         wait=wait,

@@ -121,8 +121,9 @@ class Active:
 
     def stream_stopped(self, stream: int, code: int) -> None:
         """The router wants no more of a stream."""
-        for track in self._tracks.values():
-            track.stopped(stream)
+        stuck = [track.spec.name for track in self._tracks.values() if track.stopped(stream)]
+        if stuck or stream == self._own:
+            self.lose(f"the router stopped {stuck[0] if stuck else 'the control stream'}")
 
     def datagram(self, data: bytes) -> None:
         """The router sends none that would matter here."""

@@ -208,6 +208,12 @@ class Connection:
         self.state = "connecting" if not self.usable.is_set() else "reconnecting"
         if active.failure is not None and (first or active.conversation.welcome is not None):
             raise active.failure
+        if (
+            first
+            and not self.usable.is_set()
+            and not self._may_wait(lost := _lost(active), deadline)
+        ):
+            raise lost
         if not self._closing.is_set():
             self._say(f"The session was lost: {active.reason}; connecting again.")
 
@@ -264,16 +270,22 @@ class Connection:
                     active.changed.clear()
                     await either(active.changed, self._closing)
         except TimeoutError:
-            missing = sorted(
-                track.spec.name
-                for alias, track in self._tracks.items()
-                if alias not in active.attached
-            )
-            raise BrokerUnavailable(
-                f"The router has not taken {', '.join(missing)}: it may have no broker.",
-                hint="Look at the router's log, or give --wait.",
-            ) from None
+            raise self._not_taken(active) from None
         self.usable.set()
+
+    def _not_taken(self, active: Active) -> WtpError:
+        if active.conversation.welcome is None:
+            return ConnectionFailed(
+                "The router took the connection and does not answer.",
+                hint="Look at the router's log; is it a wtp router?",
+            )
+        missing = sorted(
+            track.spec.name for alias, track in self._tracks.items() if alias not in active.attached
+        )
+        return BrokerUnavailable(
+            f"The router has not taken {', '.join(missing)}: it may have no broker.",
+            hint="Look at the router's log, or give --wait.",
+        )
 
     async def _until_over(self, active: Active) -> None:
         """Stay until the session is over, the router drains or a track is refused for good."""
@@ -310,6 +322,14 @@ class Connection:
         if sentence != self._said:
             self._said = sentence
             _log.warning("%s", sentence)
+
+
+def _lost(active: Active) -> ConnectionFailed:
+    return ConnectionFailed(
+        f"The router ended the session: {active.reason}.",
+        hint="Look at the router's log.",
+        code="session-closed",
+    )
 
 
 async def either(first: asyncio.Event, second: asyncio.Event) -> None:

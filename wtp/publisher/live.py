@@ -174,14 +174,15 @@ class LiveTrack:
     def writable(self) -> None:
         """Nothing waits here."""
 
-    def stopped(self, stream: int) -> None:
+    def stopped(self, stream: int) -> bool:
         """The router wants no more of a stream: its group ends here."""
         for group in self._groups:
             if group.stream == stream:
                 self._lose_group(group)
                 self._groups.remove(group)
                 self._skip(STALE_GROUP)
-                return
+                break
+        return False
 
     def finish(self) -> None:
         """End the open group."""

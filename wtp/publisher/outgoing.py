@@ -95,8 +95,12 @@ class Outgoing(Protocol):
         """The send backlog has fallen."""
         ...
 
-    def stopped(self, stream: int) -> None:
-        """The router wants no more of a stream; the session ignores what is written to it."""
+    def stopped(self, stream: int) -> bool:
+        """The router wants no more of a stream, and what is written to it is ignored.
+
+        Returns:
+            Whether the track needs a new session to go on.
+        """
         ...
 
     def finish(self) -> None:

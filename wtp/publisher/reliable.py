@@ -183,8 +183,9 @@ class ReliableTrack:
         except (Refused, ConnectionFailed):
             return
 
-    def stopped(self, stream: int) -> None:
-        """The router wants no more of the stream: only a new session can go on."""
+    def stopped(self, stream: int) -> bool:
+        """The router wants no more of a stream: if it is the track's, a new session must come."""
+        return stream == self._stream
 
     def finish(self) -> None:
         """End the stream, when everything was sent."""

@@ -35,7 +35,6 @@ class Publisher:
         inputs: What to publish.
         name: The publisher's name; empty: the host's.
         trust: How to judge the router's certificate; nothing set: see `trust_for`.
-        mtu: UDP payload size in bytes; 0 probes it.
         duration_s: Seconds after which to end; 0 for never.
         count: Objects of each input after which to end; 0 for all.
         wait: Wait for a router as long as it takes.
@@ -51,7 +50,6 @@ class Publisher:
         *,
         name: str = "",
         trust: Trust | None = None,
-        mtu: int = 0,
         duration_s: float = 0.0,
         count: int = 0,
         wait: bool = False,
@@ -70,7 +68,7 @@ class Publisher:
             name=self._name,
             instance=secrets.token_hex(8),
             trust=trust_for(url, trust or Trust(), certs_folder(settings)),
-            mtu=check_mtu(mtu),
+            mtu=check_mtu(settings.router.mtu),
             wait=wait,
         )
         self._duration_s = duration_s

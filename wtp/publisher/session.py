@@ -22,6 +22,9 @@ from wtp.errors import WireError
 from wtp.model import Kind
 from wtp.wire import StreamType, control
 
+WORSE_US = 100
+"""An announced error may be understated by this and a quarter of itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrackSpec:
@@ -176,15 +179,18 @@ class Conversation:
             return
         best = self._estimator.at(now_us)
         known = self.offset
-        if best is None:
-            return
-        if (
-            known is None
-            or best.error_us * 2 < known.error_us
-            or abs(best.offset_us - known.offset_us) > best.error_us
-        ):
+        if best is not None and (known is None or _differs(best, known)):
             self._announce(best)
 
     def _announce(self, offset: Offset) -> None:
         self.offset = offset
         self._put(control.Offset(offset.offset_us, offset.error_us))
+
+
+def _differs(best: Offset, known: Offset) -> bool:
+    """Whether an estimate is worth telling: moved, much better, or worse than was announced."""
+    return (
+        abs(best.offset_us - known.offset_us) > best.error_us
+        or 2 * best.error_us < known.error_us
+        or 4 * best.error_us > 5 * known.error_us + WORSE_US
+    )
