@@ -88,6 +88,12 @@ class Kept:
 
     async def run(self) -> None:
         """Start it, and again whenever it ends, until `stop`; returns early when it failed."""
+        try:
+            await self._run()
+        finally:
+            self._once_ready.set()
+
+    async def _run(self) -> None:
         failures = 0
         ended_at: float | None = None
         while not self._stopping.is_set():
@@ -112,7 +118,6 @@ class Kept:
             first_start = not self._once_ready.is_set()
             if failures > ATTEMPTS or first_start or self.error.exit_code == USAGE:
                 self._change(State.FAILED)
-                self._once_ready.set()
                 return
             self._change(State.RESTARTING)
             delay = min(FIRST_DELAY_S * 2 ** (failures - 1), MAX_DELAY_S) if failures else 0.0

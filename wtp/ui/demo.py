@@ -74,15 +74,12 @@ def screen(snapshot: Snapshot) -> RenderableType:
     """The dashboard; everything fits into 80 columns and 23 rows."""
     return Group(
         _title(snapshot),
-        Text(""),
         _picture(snapshot),
-        Text(f"latency  {latency(snapshot)}", style="bold", no_wrap=True, overflow="ellipsis"),
-        _hops(snapshot.get("hops") or {}),
+        _latencies(snapshot),
         Text(""),
         _processes(snapshot.get("processes") or {}),
         Text(""),
         *_ledgers(snapshot),
-        Text(""),
         *_events(snapshot),
         Text(paste(snapshot.get("connect") or {}), style="dim", no_wrap=True, overflow="fold"),
     )
@@ -111,16 +108,23 @@ def _picture(snapshot: Snapshot) -> Text:
     return Text("picture  " + "  ".join(part for part in parts if part), no_wrap=True)
 
 
-def _hops(hops: Mapping[str, Any]) -> Table:
+def _latencies(snapshot: Snapshot) -> Table:
+    """Capture to receipt, and hop by hop."""
+    total = snapshot.get("latency") or {}
+    error = total.get("clock_error_ms")
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim")
-    table.add_column("  hop", min_width=18)
+    table.add_column(f"clock error {UNKNOWN if error is None else f'{error:.2f} ms'}", min_width=20)
     for title in ("p50 ms", "p90 ms", "p99 ms", "max ms", "n"):
-        table.add_column(title, justify="right", min_width=7)
-    for name in hops or ("capture->encode", "encode->send", "send->route"):
-        figures = hops.get(name) or {}
-        cells = [_figure(figures.get(f"{key}_ms")) for key in ("p50", "p90", "p99", "max")]
-        table.add_row("  " + clean(name), *cells, str(figures.get("n", 0)))
+        table.add_column(title, justify="right", min_width=8)
+    table.add_row("capture->receipt", *_cells(total), style="bold")
+    for name, figures in (snapshot.get("hops") or {}).items():
+        table.add_row("  " + clean(name), *_cells(figures))
     return table
+
+
+def _cells(figures: Mapping[str, Any]) -> list[str]:
+    keys = ("p50_ms", "p90_ms", "p99_ms", "max_ms")
+    return [*(_figure(figures.get(key)) for key in keys), str(figures.get("n", 0))]
 
 
 def _figure(value: float | None) -> str:
@@ -177,8 +181,7 @@ def summary(snapshot: Snapshot) -> RenderableType:
     first = snapshot.get("first_latency_s")
     if first is not None:
         parts.append(Text(f"first latency figure after {first:.1f} s"))
-    parts.append(Text(f"latency capture->receipt: {latency(snapshot)}"))
-    parts.append(_hops(snapshot.get("hops") or {}))
+    parts.append(_latencies(snapshot))
     parts.extend(_ledgers(snapshot))
     events = snapshot.get("events") or []
     parts.extend(Text(f"{event['at_s']:6.1f} s  {clean(event['text'])}") for event in events)
