@@ -110,7 +110,7 @@ class FakeSubscription:
         topic.readers.append(self)
 
     async def receive(self) -> FakeMessage:
-        while self.at >= len(self.topic.log):
+        while self.closed or self.at >= len(self.topic.log):
             if self.closed:
                 raise BrokerUnavailable("The subscription is closed.")
             self.more.clear()

@@ -24,7 +24,8 @@ from wtp.consumer import run as run_module
 from wtp.consumer.feed import Reading
 from wtp.consumer.item import Item
 from wtp.consumer.output import Finished
-from wtp.consumer.run import Consumer, Request
+from wtp.consumer.request import Request
+from wtp.consumer.run import Consumer
 from wtp.errors import BrokerError, BrokerUnavailable, NotFound, StorageError, UsageError
 from wtp.model import Kind
 

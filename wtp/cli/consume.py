@@ -30,7 +30,7 @@ from wtp.model import Kind
 if TYPE_CHECKING:
     from wtp.consumer.output import Output
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer()
 
 
 class Start(StrEnum):
@@ -215,7 +215,8 @@ def consume(
     from wtp.cli.run import run_role
     from wtp.config.load import certs_folder
     from wtp.consumer.feed import Reading
-    from wtp.consumer.run import Consumer, Request
+    from wtp.consumer.request import Request
+    from wtp.consumer.run import Consumer
     from wtp.consumer.trust import clock_trust
     from wtp.ui import consume as ui
 

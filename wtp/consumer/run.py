@@ -6,28 +6,23 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wtp.clock import monotonic_us
 from wtp.config.schema import Settings
-from wtp.consumer.feed import Feed, Reading
-from wtp.consumer.item import Item, read_object, split_track
+from wtp.consumer.feed import Feed
+from wtp.consumer.item import Item, read_object
 from wtp.consumer.latency import ArrivalClock, clock_url, measure, total_error_us
 from wtp.consumer.output import Finished, Nowhere, Output
 from wtp.consumer.pending import Pending
 from wtp.consumer.places import answers, locate, reach
 from wtp.consumer.ports import Broker, Directory, Message
+from wtp.consumer.request import Request
 from wtp.consumer.stats import Statistics
 from wtp.consumer.worker import Worker
 from wtp.errors import NotFound
 from wtp.metrics import Ledger
 from wtp.model import Kind
-
-if TYPE_CHECKING:
-    from ssl import SSLContext
-
-    from aiohttp import Fingerprint
 
 LOGGER = logging.getLogger("wtp.consumer")
 
@@ -42,45 +37,6 @@ LEAVE_S = 3.0
 
 WATCH_S = 0.5
 RETRY_S = 0.5
-LIVE_KINDS = frozenset({Kind.VIDEO, Kind.AUDIO, Kind.SCREEN})
-PICTURE_KINDS = frozenset({Kind.VIDEO, Kind.SCREEN})
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to read.
-
-    Attributes:
-        topic: Full topic name; empty takes that of the kind in the room of the settings.
-        kind: Only objects of this kind; None takes any, with a topic given.
-        reading: How the topic is read; whether it begins at key frames follows from the kind.
-        publisher: Only objects of this publisher; empty for all.
-        track: Only objects of tracks of this name; empty for all.
-        count: Objects to take, exactly; 0 for no end.
-        duration_s: Seconds to read once joined; 0 for no end.
-        wait: Wait for a broker, room or topic that is not there.
-        warmup_s: Latencies in the first seconds after the first live object do not count.
-        router: URL of a router whose clock is measured; empty for none.
-        trust: How that router's certificate is checked, as aiohttp's `ssl`.
-    """
-
-    topic: str = ""
-    kind: Kind | None = None
-    reading: Reading = field(default_factory=Reading)
-    publisher: str = ""
-    track: str = ""
-    count: int = 0
-    duration_s: float = 0.0
-    wait: bool = False
-    warmup_s: float = 0.0
-    router: str = ""
-    trust: SSLContext | Fingerprint | bool = True
-
-    @property
-    def live(self) -> bool:
-        """Whether newest objects matter more than all of them."""
-        durable = bool(self.reading.subscription)
-        return self.kind in LIVE_KINDS and self.reading.start == "latest" and not durable
 
 
 class Consumer:
@@ -238,9 +194,7 @@ class Consumer:
                     return
 
     async def _open(self, broker: Broker, topics: Sequence[str], *, fresh: bool) -> None:
-        reading = self.request.reading
-        if self.request.kind in PICTURE_KINDS:
-            reading = Reading(reading.start, True, reading.subscription, reading.subscription_kind)
+        reading = self.request.joining
         feeds = {
             topic: Feed(broker, topic, reading, self._admit, LOGGER.warning) for topic in topics
         }
@@ -266,7 +220,7 @@ class Consumer:
 
     async def _admit(self, feed: Feed, message: Message, live: bool) -> None:
         """Take one message in, unless it is not wanted or the count is complete."""
-        if not self._wanted(message):
+        if not self.request.wants(message):
             feed.ack(message)
             return
         while self._complete():
@@ -286,16 +240,6 @@ class Consumer:
         """Whether what was delivered and what is under way make up the count."""
         count = self.request.count
         return bool(count) and self.ledger.delivered + self.ledger.in_flight >= count
-
-    def _wanted(self, message: Message) -> bool:
-        request = self.request
-        kind = message.properties.get("kind")
-        if request.kind and kind and kind != request.kind:
-            return False
-        if not request.publisher and not request.track:
-            return True
-        publisher, name = split_track(message.key)
-        return request.publisher in ("", publisher) and request.track in ("", name)
 
     def _item(self, message: Message, live: bool) -> Item:
         obj, fault = read_object(message)
