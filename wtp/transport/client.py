@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
-import logging
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from aioquic.h3.events import HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.packet import QuicProtocolVersion
-from cryptography.hazmat.primitives import hashes
 
 from wtp.errors import ConnectionFailed, UsageError, WtpError
 from wtp.transport.endpoint import Address, Endpoint, connect_udp, is_loopback, plain_address
@@ -23,47 +18,22 @@ from wtp.transport.hardening import AES_ONLY, CID_BYTES, HardenedConnection, ver
 from wtp.transport.limits import MTU_START_BYTES, Limits, check_mtu
 from wtp.transport.link import Link
 from wtp.transport.session import Session, SessionEvents
+from wtp.transport.trust import (
+    ALERT_BAD_CERTIFICATE,
+    CRYPTO_ERROR,
+    Trust,
+    handshake_failure,
+    no_answer,
+    nothing_listens,
+    wrong_status,
+)
 
-logger = logging.getLogger(__name__)
+__all__ = ["Trust", "connect"]
 
 DEFAULT_PORT = 4433
-_CRYPTO_ERROR = 0x100  # QUIC code of TLS alert 0, RFC 9001 section 4.8
-_ALERT_BAD_CERTIFICATE, _ALERT_EXPIRED = 42, 45  # RFC 8446 section 6
 _SWEEP_S = 1.0
 
 Events = SessionEvents | Callable[[Session], SessionEvents]
-
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """How the server's certificate is judged; nothing set: the system's authorities.
-
-    Attributes:
-        cert_hash: SHA-256 of the certificate's DER form in hexadecimal, colons allowed.
-        ca: PEM file of the trust anchor; may be the server's own certificate.
-        insecure: Judge nothing.
-    """
-
-    cert_hash: str = ""
-    ca: Path | None = None
-    insecure: bool = False
-
-    def __post_init__(self) -> None:
-        if bool(self.cert_hash) + (self.ca is not None) + self.insecure > 1:
-            raise UsageError(
-                "A certificate hash, an authority and no check at all exclude each other.",
-                hint="Give one of --cert-hash, --ca and --insecure.",
-            )
-        if self.cert_hash and len(self.wanted_hash) != 64:
-            raise UsageError(
-                "The certificate hash does not have 64 hexadecimal digits.",
-                hint="Copy the --cert-hash line that the router prints at its start.",
-            )
-
-    @property
-    def wanted_hash(self) -> str:
-        """The hash as 64 lower-case digits."""
-        return self.cert_hash.replace(":", "").strip().lower()
 
 
 async def connect(
@@ -103,6 +73,7 @@ async def connect(
     limits = limits or Limits()
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
+    where = f"{host}:{port}"
     candidates = await _resolve(host, port, deadline)
     failure: ConnectionFailed | None = None
     for index, (family, address) in enumerate(candidates):
@@ -110,7 +81,7 @@ async def connect(
         try:
             sock = connect_udp(address, family)
         except OSError as error:
-            failure = _no_answer(host, port, f"{error.strerror}")
+            failure = no_answer(where, f"{error.strerror}")
             continue
         client = Client(sock, address, parts, events, trust, mtu, protocol, limits, offload)
         try:
@@ -118,7 +89,7 @@ async def connect(
                 return await client.open()
         except TimeoutError:
             client.abandon()
-            failure = _no_answer(host, port, f"no answer within {timeout:g} s")
+            failure = no_answer(where, f"no answer within {timeout:g} s")
         except ConnectionFailed as error:
             client.abandon()
             if error.code not in ("nothing-listens", "no-answer"):
@@ -127,7 +98,7 @@ async def connect(
         except BaseException:
             client.abandon()
             raise
-    raise failure or _no_answer(host, port, "no address")
+    raise failure or no_answer(where, "no address")
 
 
 class Client:
@@ -150,6 +121,7 @@ class Client:
         self._loop = asyncio.get_running_loop()
         self._parts = parts
         self._host, self._port = parts.hostname or "", parts.port or DEFAULT_PORT
+        self._where = f"{self._host}:{self._port}"
         self._address = address
         self._events = events
         self._trust = trust
@@ -221,13 +193,7 @@ class Client:
         """Believe ICMP errors only on this machine; elsewhere they may be forged or passing."""
         if isinstance(error, ConnectionRefusedError) and is_loopback(str(self._address[0])):
             if not self._opened.done():
-                self._fail(
-                    ConnectionFailed(
-                        f"Nothing listens on UDP {self._host}:{self._port}.",
-                        hint="Start the router with `wtp router`, or correct the URL.",
-                        code="nothing-listens",
-                    )
-                )
+                self._fail(nothing_listens(self._where))
             self._loop.call_soon(self._link.abort, "the server is gone")
 
     def _sweep(self) -> None:
@@ -247,10 +213,10 @@ class Client:
 
     def handshake_done(self, link: Link) -> None:
         """Judge the certificate, then request the session."""
-        failure = self._judge()
+        failure = self._trust.judge(self._quic.peer_certificate())
         if failure is not None:
             self._fail(failure)
-            link.quic.close(_CRYPTO_ERROR + _ALERT_BAD_CERTIFICATE, 0x06, "certificate")
+            link.quic.close(CRYPTO_ERROR + ALERT_BAD_CERTIFICATE, 0x06, "certificate")
             link.touch()
             return
         if link.http is None:
@@ -281,7 +247,7 @@ class Client:
         if event.stream_id != self._stream or status.startswith("1"):
             return
         if not status.startswith("2"):
-            self._fail(_wrong_status(status, self._parts))
+            self._fail(wrong_status(status, self._parts.path))
             return
         query = dict(parse_qsl(self._parts.query, keep_blank_values=True))
         session = Session(
@@ -313,52 +279,15 @@ class Client:
         self._endpoint.close()
         self._alive.discard(self)
         if not self._opened.done():
-            self._fail(self._handshake_failure(code, reason, transport))
+            if link.heard:
+                certificate = self._quic.peer_certificate() if transport else None
+                self._fail(handshake_failure(self._where, code, reason, certificate))
+            else:
+                self._fail(no_answer(self._where, reason or "no answer"))
 
     def _fail(self, error: WtpError) -> None:
         if not self._opened.done():
             self._opened.set_exception(error)
-
-    # Judgements
-
-    def _judge(self) -> ConnectionFailed | None:
-        wanted = self._trust.wanted_hash
-        certificate = self._quic.peer_certificate()
-        if not wanted or certificate is None:
-            return None
-        got = certificate.fingerprint(hashes.SHA256()).hex()
-        if got != wanted:
-            return ConnectionFailed(
-                f"The server's certificate is another one: expected {wanted}, got {got}.",
-                hint=f"If that server is yours, use --cert-hash {got}",
-                code="wrong-hash",
-            )
-        return self._expiry(certificate.not_valid_after_utc)
-
-    def _expiry(self, not_after: dt.datetime) -> ConnectionFailed | None:
-        if dt.datetime.now(dt.UTC) <= not_after:
-            return None
-        return _expired(f"{not_after:%Y-%m-%d %H:%M} UTC")
-
-    def _handshake_failure(self, code: int, reason: str, transport: bool) -> ConnectionFailed:
-        where = f"{self._host}:{self._port}"
-        alert = code - _CRYPTO_ERROR
-        certificate = self._quic.peer_certificate() if transport else None
-        if transport and alert == _ALERT_EXPIRED and certificate is not None:
-            return _expired(f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
-        if transport and alert == _ALERT_BAD_CERTIFICATE:
-            return ConnectionFailed(
-                f"The certificate of {where} is not trusted ({reason}).",
-                hint="Give its hash with --cert-hash or its file with --ca.",
-                code="untrusted",
-            )
-        if not self._link.heard:
-            return _no_answer(self._host, self._port, reason or "no answer")
-        return ConnectionFailed(
-            f"{where} refused the handshake (code {code:#x}{', ' if reason else ''}{reason}).",
-            hint="Check that it is a wtp router or another WebTransport server.",
-            code="handshake",
-        )
 
 
 def _parse(url: str) -> SplitResult:
@@ -388,27 +317,3 @@ async def _resolve(host: str, port: int, deadline: float) -> list[tuple[int, Add
             code="unknown-host",
         ) from error
     return [(int(family), address) for family, _, _, _, address in found][:4]
-
-
-def _no_answer(host: str, port: int, what: str) -> ConnectionFailed:
-    return ConnectionFailed(
-        f"No QUIC answer from {host}:{port}: {what}.",
-        hint=f"Is the router running there, and may UDP port {port} pass?",
-        code="no-answer",
-    )
-
-
-def _expired(when: str) -> ConnectionFailed:
-    return ConnectionFailed(
-        f"The server's certificate expired on {when}.",
-        hint="Create a new one with `wtp certs create` on the server and restart the router.",
-        code="expired",
-    )
-
-
-def _wrong_status(status: str, parts: SplitResult) -> ConnectionFailed:
-    return ConnectionFailed(
-        f"The server answered {parts.path or '/'} with HTTP status {status}.",
-        hint="The path of a router is /wt." if status == "404" else "Ask its operator why.",
-        code="http-status",
-    )

@@ -1,7 +1,8 @@
-"""Everything that touches private names of aioquic: fixes of its defects, and looks inside.
+"""Fixes of aioquic's defects in QUIC itself, and looks inside.
 
-Pinned to aioquic 1.7; ``verify_aioquic`` checks every name once, at start-up. Each fix is attacked
-in ``tests/transport/test_hardening.py``.
+Private names of aioquic are used here, in ``fastpath`` and in ``http3``, and nowhere else. It is
+pinned to 1.7; ``verify_aioquic`` checks every name once, at start-up. Each fix is attacked in
+``tests/transport/test_hardening.py``.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ import hmac
 from collections.abc import Callable
 from typing import Any
 
-import pylsqpack
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # re-exported from C
-from aioquic.h3.connection import ErrorCode, FrameType, H3Connection, H3Stream, ProtocolError
+from aioquic.h3.connection import H3Connection
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import (
     END_STATES,
@@ -42,19 +42,6 @@ AES_ONLY = [CipherSuite.AES_128_GCM_SHA256, CipherSuite.AES_256_GCM_SHA384]
 """ChaCha20 is 3 to 7 times slower in this stack."""
 RESET_TOKEN_BYTES = 16
 CID_BYTES = 8
-SETTINGS = {
-    0x1: 0,  # no QPACK dynamic table
-    0x7: 0,  # no blocked streams
-    0x8: 1,  # extended CONNECT, RFC 9220
-    0x33: 1,  # HTTP datagrams, RFC 9297
-    0x21: 1,  # grease
-    0x2B603742: 1,  # WebTransport draft 2
-    0xC671706A: 1,  # WebTransport draft 7
-    0x2C7CF000: 1,  # WebTransport draft 15
-}
-"""The set that nine independent clients accepted. 0x2b61, 0x2b64 and 0x2b65 must stay out: with
-them a client's session limits bind the server."""
-
 _RESET_STREAM_AT = 0x24
 # Transport parameters reset_stream_at, final number and draft number, both empty.
 _RESET_STREAM_AT_PARAMETERS = bytes.fromhex("1d00c017f7586d2cb57100")
@@ -422,42 +409,3 @@ class HardenedConnection(FastConnection):
         for epoch in self._crypto_buffers:
             self._crypto_buffers[epoch] = Buffer(capacity=512)
         self._cryptos_initial = {}
-
-
-class ExcessiveLoad(ProtocolError):
-    """The peer asks this side to buffer too much (RFC 9114 section 8.1)."""
-
-    error_code = ErrorCode.H3_EXCESSIVE_LOAD
-
-
-class HardenedHttp(H3Connection):
-    """HTTP/3 for WebTransport: no QPACK table, small frames, SETTINGS that clients accept.
-
-    Args:
-        quic: The connection.
-        header_bytes: Largest frame that has to be buffered whole.
-    """
-
-    def __init__(self, quic: QuicConnection, header_bytes: int) -> None:
-        self._header_bytes = header_bytes
-        super().__init__(quic, enable_webtransport=True)
-        self._max_table_capacity = 0
-        self._blocked_streams = 0
-        self._decoder = pylsqpack.Decoder(0, 0)
-
-    def _get_local_settings(self) -> dict[int, int]:
-        return SETTINGS
-
-    def _check_request_or_push_frame_type(self, frame_type: int, stream: H3Stream) -> None:
-        if frame_type in (FrameType.HEADERS, FrameType.PUSH_PROMISE):
-            self._check_size(stream)
-        super()._check_request_or_push_frame_type(frame_type, stream)
-
-    def _check_control_frame_type(self, frame_type: int) -> None:
-        if frame_type in (FrameType.SETTINGS, FrameType.MAX_PUSH_ID):
-            self._check_size(self._stream[self._peer_control_stream_id or 0])
-        super()._check_control_frame_type(frame_type)
-
-    def _check_size(self, stream: H3Stream) -> None:
-        if (stream.frame_size or 0) > self._header_bytes:
-            raise ExcessiveLoad("HTTP/3 frame is too large")

@@ -18,7 +18,8 @@ from aioquic.quic import events as quic_events
 from wtp.errors import Refused, UsageError, WireError
 from wtp.transport import capsule
 from wtp.transport.endpoint import Address, is_loopback, plain_address
-from wtp.transport.hardening import HardenedConnection, HardenedHttp
+from wtp.transport.hardening import HardenedConnection
+from wtp.transport.http3 import HardenedHttp
 from wtp.transport.limits import (
     MTU_ETHERNET_BYTES,
     MTU_LOOPBACK_BYTES,
