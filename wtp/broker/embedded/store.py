@@ -190,6 +190,11 @@ class Store:
         """Tell whether a persistent topic exists."""
         return name in self._topics
 
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Return entries and bytes of each topic whose log is open."""
+        logs = [topic.log for topic in self._all() if topic.log is not None]
+        return {log.name: (log.entries, log.size_bytes) for log in logs}
+
     def open_topic(self, name: str, create: bool = True) -> TopicLog:
         """Return the log of a persistent topic, the same object while it is open.
 
