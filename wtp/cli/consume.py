@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wtp.cli.complete import topics
 from wtp.cli.options import (
     Admin,
     Broker,
@@ -28,6 +29,7 @@ from wtp.errors import UsageError
 from wtp.model import Kind
 
 if TYPE_CHECKING:
+    from wtp.config.schema import Settings
     from wtp.consumer.output import Output
 
 app = typer.Typer()
@@ -69,7 +71,12 @@ def consume(
     ] = None,
     room: Room = None,
     topic: Annotated[
-        str, typer.Option(help="Full topic name instead of the room's.", rich_help_panel=WHAT)
+        str,
+        typer.Option(
+            help="Topic to read instead of the kind's: of the room, or a full name.",
+            rich_help_panel=WHAT,
+            autocompletion=topics,
+        ),
     ] = "",
     publisher: Annotated[
         str, typer.Option(help="Only objects of this publisher.", rich_help_panel=WHAT)
@@ -186,14 +193,14 @@ def consume(
         ),
     ] = False,
     warmup: Annotated[
-        float,
+        float | None,
         typer.Option(
             parser=parse_seconds,
             metavar="TIME",
             hidden=True,
             help="Time after the first object whose latencies do not count.",
         ),
-    ] = 0.0,
+    ] = None,
     profile: Profile = "local",
     log_level: LogLevel = None,
     quiet: Quiet = False,
@@ -211,7 +218,6 @@ def consume(
         raise UsageError("What is to be read?", hint=f"Name a kind: {', '.join(Kind)}; or --topic.")
     if type_ and not subscription:
         raise UsageError("--type is about a subscription.", hint="Name one: --subscription NAME.")
-    from wtp.broker.naming import parse_topic
     from wtp.cli.run import run_role
     from wtp.config.load import certs_folder
     from wtp.consumer.feed import Reading
@@ -221,7 +227,7 @@ def consume(
     from wtp.ui import consume as ui
 
     request = Request(
-        topic=str(parse_topic(topic)) if topic else "",
+        topic=_full_name(topic, settings),
         kind=kind,
         reading=Reading(
             start=start.value,
@@ -233,7 +239,7 @@ def consume(
         count=count,
         duration_s=duration or 0.0,
         wait=wait,
-        warmup_s=warmup,
+        warmup_s=warmup or 0.0,
         router=router or "",
         trust=clock_trust(router or "", cert_hash, ca, insecure, certs_folder(settings)),
     )
@@ -250,6 +256,16 @@ def consume(
         screen=None if talks else ui.screen,
         summary=ui.summary,
     )
+
+
+def _full_name(topic: str, settings: Settings) -> str:
+    """A topic's full name; one without a slash is a topic of the room."""
+    from wtp.broker.naming import parse_topic, room_namespace
+
+    if topic and "/" not in topic:
+        space = room_namespace(settings.topics.template, settings.rooms.room)
+        topic = f"persistent://{space}/{topic}"
+    return str(parse_topic(topic)) if topic else ""
 
 
 @dataclass(frozen=True, slots=True)

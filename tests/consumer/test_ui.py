@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from rich.console import Console, RenderableType
+
+from tests.consumer.fakes import DOMAIN, SETTINGS, item, message
+from wtp.consumer.request import Request
+from wtp.consumer.run import Consumer
+from wtp.model import Kind
+from wtp.ui import consume as ui
+
+
+def text(shown: RenderableType) -> str:
+    console = Console(file=io.StringIO(), width=160, highlight=False)
+    console.print(shown, markup=False)
+    out = console.file
+    assert isinstance(out, io.StringIO)
+    return out.getvalue()
+
+
+def snapshot(*, stamped: bool) -> dict[str, Any]:
+    role = Consumer(SETTINGS, Request(kind=Kind.VIDEO))
+    for seq in (1, 2, 5):
+        stamps = {"capture_us": 1000, "encode_us": 2000} if stamped else {}
+        made = message(seq, track="default/cam\x1b/video", stamps=stamps)
+        role.stats.add(item(made, receive_us=DOMAIN.anchor_us + 6000 if stamped else None))
+    role.ledger.drop("slow-output", 2)
+    return role.snapshot()
+
+
+def test_the_line_has_the_latency_with_its_ends_number_and_error() -> None:
+    line = ui.line(snapshot(stamped=True))
+    assert "3 objects" in line
+    assert "capture->receive p50 5.0" in line
+    assert "(n 3, clock error 0.00 ms)" in line
+    assert "slow-output 2" in line
+    assert "gaps 2" in line
+
+
+def test_what_is_unknown_is_called_so_and_never_zero() -> None:
+    values = snapshot(stamped=False)
+    assert "latency unknown" in ui.line(values)
+    shown = text(ui.summary(values))
+    assert "0.00" not in shown.split("latency")[1].replace("duration", "")
+    assert shown.count("unknown") > 20
+
+
+def test_summary_and_screen_show_tracks_and_hops_without_controls() -> None:
+    values = snapshot(stamped=True)
+    for shown in (text(ui.summary(values)), text(ui.screen(values))):
+        assert "default/cam?/video" in shown
+        assert "capture->encode" in shown
+        assert "publish->receive" in shown
+        assert "\x1b" not in shown
+
+
+def test_the_announcement_names_topics_and_broker() -> None:
+    info = {"topics": ["a", "b"], "broker": "pulsar://x", "start": "latest"}
+    assert ui.announce(info) == "Reading a, b from pulsar://x (latest)."
