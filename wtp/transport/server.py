@@ -26,6 +26,7 @@ from aioquic.quic.retry import QuicRetryTokenHandler
 
 from wtp.errors import Refused, StorageError, WtpError
 from wtp.transport.certs import Certificate
+from wtp.transport.driver import H3_NO_ERROR
 from wtp.transport.endpoint import Address, Endpoint, bind_udp, is_loopback, plain_address
 from wtp.transport.hardening import (
     AES_ONLY,
@@ -36,7 +37,7 @@ from wtp.transport.hardening import (
     verify_aioquic,
 )
 from wtp.transport.limits import MTU_START_BYTES, Limits, check_mtu
-from wtp.transport.link import H3_NO_ERROR, H3_REQUEST_REJECTED, Link
+from wtp.transport.link import H3_REQUEST_REJECTED, Link
 from wtp.transport.session import Session, SessionEvents
 
 __all__ = ["Accept", "Limits", "Server", "serve"]
