@@ -70,6 +70,11 @@ class Traffic:
     byte_rate: float = 0.0
     _before: tuple[int, int] = (0, 0)
 
+    def add(self, other: Traffic) -> None:
+        """Count what went through another place as well."""
+        self.messages += other.messages
+        self.size_bytes += other.size_bytes
+
     def tick(self, seconds: float) -> None:
         """Compute the rates of an interval that ends now."""
         messages, size = self._before

@@ -66,6 +66,9 @@ class Core:
         topics: The open topics by name.
         links: The connections.
         started: `time.monotonic()` when it began.
+        past: What arrived at topics that are closed now, so that counters never fall.
+        past_out: What was delivered by them.
+        past_duplicates: What they took for sent again.
     """
 
     def __init__(self, store: Store, settings: Settings | None = None) -> None:
@@ -76,8 +79,9 @@ class Core:
         self.schemas = SchemaRegistry(store.folder)
         self.watchers = TopicWatchers(self)
         self.started = time.monotonic()
-        self.sent = Traffic()
-        self.received = Traffic()
+        self.past = Traffic()
+        self.past_out = Traffic()
+        self.past_duplicates = 0
         self.send_errors = 0
         self._loop = asyncio.get_running_loop()
         self._boot = secrets.token_hex(4)
@@ -220,6 +224,8 @@ class Core:
         Raises:
             NotFound: No such namespace.
         """
+        if not self.store.has_namespace(namespace):
+            raise NotFound(f"Namespace not found: {namespace}.", code="no-namespace")
         found = set(self.store.topics(namespace)) if persistent else set[str]()
         for topic in self.topics.values():
             wanted = volatile if topic.volatile else persistent
@@ -239,6 +245,10 @@ class Core:
             self.forget_cursor(subscription)
         self._grown.pop(topic, None)
         self.topics.pop(topic.name, None)
+        self.past.add(topic.arrived)
+        for subscription in topic.subscriptions.values():
+            self.past_out.add(subscription.gone)
+        self.past_duplicates += topic.duplicates
         if topic.volatile:
             topic.log.close()
         else:

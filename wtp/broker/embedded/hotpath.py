@@ -144,6 +144,8 @@ def read_ack(body: bytes) -> Ack:
             ack.message_ids.append(_read_place(place))
         elif tag in _ACK_FIELDS:
             value, pos = read_varint(body, pos)
+            if tag == 16 and value > 1:
+                return Ack.decode(body)
             setattr(ack, _ACK_FIELDS[tag], value)
             seen |= tag
         else:

@@ -41,7 +41,7 @@ class Metadata(Message):
             return f"{self.producer_name}-{self.sequence_id}".encode()
         if self.key_is_base64:
             try:
-                return base64.b64decode(self.partition_key)
+                return base64.b64decode(self.partition_key, validate=True)
             except (binascii.Error, ValueError):
                 pass
         return self.partition_key.encode()

@@ -14,9 +14,6 @@ from typing import Any, ClassVar, Self
 from wtp.errors import WireError
 
 _MASK_64 = (1 << 64) - 1
-_MAX_DEPTH = 8
-"""Nested messages deeper than this are refused; Pulsar's deepest is 3."""
-
 _ONE = [bytes((n,)) for n in range(128)]
 
 
@@ -168,14 +165,14 @@ class Message:
         return b"".join(out)
 
     @classmethod
-    def decode(cls, data: bytes, depth: int = 0) -> Self:
+    def decode(cls, data: bytes) -> Self:
         """Read a message; unknown fields are skipped, the last of a single field wins.
+
+        Declarations are not recursive, so nesting is bounded.
 
         Raises:
             WireError: the bytes are no such message.
         """
-        if depth > _MAX_DEPTH:
-            raise damaged("messages are nested too deep")
         table, values = cls._table(), dict[str, Any]()
         pos, end = 0, len(data)
         while pos < end:
@@ -187,7 +184,7 @@ class Message:
                 if packed and f is not None:
                     values.setdefault(f.name, []).extend(_packed(f, data, start))
                 continue
-            value, pos = _decode_value(f, data, pos, depth)
+            value, pos = _decode_value(f, data, pos)
             if f.many:
                 values.setdefault(f.name, []).append(value)
             else:
@@ -202,12 +199,12 @@ def _packed(f: _Field, data: bytes, pos: int) -> list[Any]:
     size, pos = read_varint(data, pos)
     end, items = pos + size, []
     while pos < end:
-        value, pos = _decode_value(f, data, pos, 0)
+        value, pos = _decode_value(f, data, pos)
         items.append(value)
     return items
 
 
-def _decode_value(f: _Field, data: bytes, pos: int, depth: int) -> tuple[Any, int]:
+def _decode_value(f: _Field, data: bytes, pos: int) -> tuple[Any, int]:
     if f.wire_type == 0:
         value, pos = read_varint(data, pos)
         if f.kind == "uint":
@@ -222,7 +219,7 @@ def _decode_value(f: _Field, data: bytes, pos: int, depth: int) -> tuple[Any, in
         raise damaged("a field is cut off")
     raw = data[pos:stop]
     if f.message is not None:
-        return f.message.decode(raw, depth + 1), stop
+        return f.message.decode(raw), stop
     if f.kind == "bytes":
         return raw, stop
     try:

@@ -161,9 +161,10 @@ def type_name(kind: SubType | None) -> str:
 def topics(link: Connection, message: GetTopics) -> None:
     """Answer the topics of a namespace."""
     tenant, namespace = parse_namespace(message.namespace)
-    names = link.core.names(
-        f"{tenant}/{namespace}", persistent=message.mode != 1, volatile=message.mode != 0
-    )
+    path = f"{tenant}/{namespace}"
+    names: list[str] = []
+    if link.core.store.has_namespace(path):
+        names = link.core.names(path, persistent=message.mode != 1, volatile=message.mode != 0)
     now = topics_hash(names)
     changed = message.topics_hash != now
     answer = GetTopicsResponse(message.request_id, names if changed else [], False, now, changed)

@@ -231,7 +231,7 @@ def _unsubscribe(link: Connection, message: Unsubscribe) -> None:
     if found is None:
         queries.no_consumer(link, message.request_id)
         return
-    _, subscription = found
+    consumer, subscription = found
     if len(subscription.consumers) > 1 and not message.force:
         raise BrokerError(
             "Unconnected or shared consumer attempting to unsubscribe.",
@@ -239,6 +239,7 @@ def _unsubscribe(link: Connection, message: Unsubscribe) -> None:
             code="busy",
         )
     del link.consumers[message.consumer_id]
+    subscription.remove(consumer)
     subscription.disconnect()
     subscription.topic.drop_subscription(subscription)
     link.answer(Cmd.SUCCESS, Success(message.request_id))

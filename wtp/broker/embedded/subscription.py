@@ -129,8 +129,7 @@ class Subscription:
             return
         consumer.closed = True
         self.dispatcher.remove(consumer)
-        self.gone.messages += consumer.out.messages
-        self.gone.size_bytes += consumer.out.size_bytes
+        self.gone.add(consumer.out)
         self.redelivered += consumer.redelivered
         self.wake()
         if not self.durable and not self.consumers:
@@ -194,6 +193,7 @@ class Subscription:
         """Tell all consumers to reconnect (CLOSE_CONSUMER without a request)."""
         for consumer in list(self.consumers):
             consumer.closed = True
+            self.gone.add(consumer.out)
             consumer.link.forget_consumer(consumer)
             command = CloseConsumer(consumer.consumer_id, NO_ID)
             consumer.link.answer(Cmd.CLOSE_CONSUMER, command)
@@ -205,6 +205,10 @@ class Subscription:
             self._start = self.dispatcher.read_at
             self.dispatcher.close()
             self.dispatcher = None
+
+    def consumed(self) -> int:
+        """Messages delivered so far, redeliveries included."""
+        return self.gone.messages + sum(c.out.messages for c in self.consumers)
 
     def backlog(self) -> int:
         """Entries that are not acknowledged."""

@@ -215,6 +215,7 @@ class Topic:
             return
         subscription.close()
         del self.subscriptions[subscription.name]
+        self.core.past_out.add(subscription.gone)
         self.core.forget_cursor(subscription)
         if subscription.durable:
             self.core.store.delete_cursor(self.name, subscription.name)
