@@ -8,7 +8,6 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from wtp.cli.bare import bare_options, spell_out
 from wtp.cli.options import (
     Broker,
     Duration,
@@ -148,38 +147,3 @@ def test_no_times_and_sizes(text: str) -> None:
         parse_seconds(text)
     with pytest.raises(typer.BadParameter):
         parse_bytes(text)
-
-
-@pytest.mark.parametrize(
-    ("words", "result"),
-    [
-        (["--camera"], ["--camera=0"]),
-        (["--camera", "1"], ["--camera", "1"]),
-        (["--camera", "--mic"], ["--camera=0", "--mic="]),
-        (["--camera=2"], ["--camera=2"]),
-        (["--camera", "-"], ["--camera", "-"]),
-        (["--", "--camera"], ["--", "--camera"]),
-        (["--file", "a", "b", "--mic"], ["--file=a", "--file=b", "--mic="]),
-        (["--file", "--mic"], ["--file", "--mic="]),
-        (["x", "--camera", "1", "y"], ["x", "--camera", "1", "y"]),
-    ],
-)
-def test_spelled_out(words: list[str], result: list[str]) -> None:
-    assert spell_out(words, {"--camera": "0", "--mic": ""}, {"--file"}) == result
-
-
-def test_bare_options_in_a_command() -> None:
-    cameras: list[Any] = []
-    small = typer.Typer()
-
-    @small.command(cls=bare_options(camera="0", several=["file"]))
-    def main(
-        camera: Annotated[str | None, typer.Option("--camera")] = None,
-        file: Annotated[list[str] | None, typer.Option("--file")] = None,
-    ) -> None:
-        cameras.append((camera, file))
-
-    runner = CliRunner()
-    for words in ([], ["--camera"], ["--camera", "3", "--file", "a", "b"]):
-        assert runner.invoke(small, words).exit_code == 0
-    assert cameras == [(None, None), ("0", None), ("3", ["a", "b"])]

@@ -43,7 +43,7 @@ figures = {
     },
 }[name]
 if os.environ.get("BREAK") == name:
-    say(event="error", message="It does not start.", hint="Mend it.", code="x", exit_code=3)
+    say(event="error", message="It does not start.", hint="Mend it.", code=os.environ.get("CODE", "x"), exit_code=3)
     sys.exit(3)
 say(event="ready", name=name)
 say(event="status", **figures)
@@ -154,6 +154,23 @@ async def test_a_process_that_does_not_start_ends_the_demo(
     assert not list((tmp_path / "tmp").iterdir())
 
 
+async def test_free_ports_when_somebody_was_faster(
+    make: Callable[..., Child], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[bool] = []
+
+    def ports(*, usual: bool) -> tuple[int, int, int]:
+        asked.append(usual)
+        monkeypatch.setenv("BREAK", "router" if usual else "")
+        return 1, 2, 3
+
+    monkeypatch.setattr(plan_module, "choose_ports", ports)
+    monkeypatch.setenv("CODE", "port-in-use")
+    await Demo(Settings(), DemoOptions(duration_s=0), make).run(lambda _: None)
+    assert asked == [True, False]
+    assert not list((tmp_path / "tmp").iterdir())
+
+
 async def test_stopping_while_it_starts(make: Callable[..., Child], tmp_path: Path) -> None:
     demo = Demo(Settings(), DemoOptions(), make)
     running = asyncio.create_task(demo.run(lambda _: pytest.fail("never ready")))
@@ -192,7 +209,7 @@ def test_the_usual_ports_or_free_ones(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_plan_points_every_process_to_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_module, "choose_ports", lambda: (1001, 1002, 1003))
+    monkeypatch.setattr(plan_module, "choose_ports", lambda **_: (1001, 1002, 1003))
     plan = plan_module.prepare(Settings(), DemoOptions(source="/clip.mp4"))
     profile = plan.folder / "profile.yaml"
     text = profile.read_text(encoding="utf-8")
@@ -212,7 +229,6 @@ def test_the_plan_points_every_process_to_the_demo(monkeypatch: pytest.MonkeyPat
     ("options", "words"),
     [
         (DemoOptions(), ["--source", "testsrc"]),
-        (DemoOptions(camera=""), ["--camera"]),
         (DemoOptions(camera="2"), ["--camera", "2"]),
     ],
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import threading
 import urllib.parse
 import urllib.request
 from typing import Any
@@ -30,15 +32,24 @@ def room_name(ctx: typer.Context) -> str:
 
 
 def ask(url: str, timeout: float = PATIENCE_S) -> list[str]:
-    """A list of strings from the admin API; empty when there is no answer in time."""
-    try:
-        if not url.startswith(("http://", "https://")):
-            return []
-        with urllib.request.urlopen(url, timeout=timeout) as answer:  # noqa: S310 - scheme checked
-            names = json.load(answer)
-    except (OSError, ValueError):
+    """A list of strings from the admin API; empty when there is no whole answer in time."""
+    found: list[str] = []
+
+    def fetch() -> None:
+        try:
+            with urllib.request.urlopen(url, timeout=timeout) as answer:  # noqa: S310 - see below
+                names = json.load(answer)
+        except (OSError, ValueError, http.client.HTTPException):
+            return
+        if isinstance(names, list):
+            found.extend(name for name in names if isinstance(name, str))
+
+    if not url.startswith(("http://", "https://")):
         return []
-    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    asking = threading.Thread(target=fetch, daemon=True)
+    asking.start()
+    asking.join(timeout)
+    return [] if asking.is_alive() else found
 
 
 def rooms(ctx: typer.Context, incomplete: str) -> list[str]:

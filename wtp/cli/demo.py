@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import Annotated, ClassVar
 
 import typer
 
-from wtp.cli.bare import bare_options
+from wtp.cli.optional import OptionalValues
 from wtp.cli.options import (
     ChildFlag,
     Duration,
@@ -25,7 +26,13 @@ from wtp.errors import UsageError
 app = typer.Typer()
 
 
-@app.command(cls=bare_options(camera=""))
+class DemoCommand(OptionalValues):
+    """`--camera` may stand alone: the first camera."""
+
+    optional: ClassVar = {"--camera": "0"}
+
+
+@app.command(cls=DemoCommand)
 def demo(
     ctx: typer.Context,
     source: Annotated[
@@ -66,7 +73,7 @@ def demo(
         Demo(settings, options),
         child=child,
         quiet=quiet,
-        log_level=settings.logging.level,
+        log_level="error" if sys.stderr.isatty() else settings.logging.level,  # see its events
         output=output.value,
         announce=announce,
         line=line,

@@ -61,8 +61,13 @@ class Plan:
     taken: list[int] = field(default_factory=list)
 
 
-def prepare(settings: Settings, options: DemoOptions) -> Plan:
+def prepare(settings: Settings, options: DemoOptions, *, usual: bool = True) -> Plan:
     """Make the folder with profile and certificate, and choose ports.
+
+    Args:
+        settings: The user's; addresses and folders are replaced.
+        options: What to show.
+        usual: Try 4433, 6650 and 8080 before free ports.
 
     Raises:
         StorageError: The folder for temporary files cannot be written.
@@ -75,14 +80,16 @@ def prepare(settings: Settings, options: DemoOptions) -> Plan:
             hint="Make space, or let TMPDIR name a folder that can be written.",
         ) from error
     try:
-        return _fill(folder, settings, options)
+        return _fill(folder, settings, options, choose_ports(usual=usual))
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-def _fill(folder: Path, settings: Settings, options: DemoOptions) -> Plan:
-    router, broker, http = choose_ports()
+def _fill(
+    folder: Path, settings: Settings, options: DemoOptions, ports: tuple[int, int, int]
+) -> Plan:
+    router, broker, http = ports
     connect = {
         "WTP_ROUTER": f"https://{HOST}:{router}/wt",
         "WTP_BROKER": f"pulsar://{HOST}:{broker}",
@@ -116,7 +123,7 @@ def _fill(folder: Path, settings: Settings, options: DemoOptions) -> Plan:
 def _words(profile: str, folder: Path, options: DemoOptions) -> dict[str, list[str]]:
     """The command line of each process."""
     if options.camera is not None:
-        source = ["--camera", options.camera] if options.camera else ["--camera"]
+        source = ["--camera", options.camera]
     else:
         source = ["--source", options.source]
         if options.source != "testsrc" and options.loop:
@@ -131,11 +138,11 @@ def _words(profile: str, folder: Path, options: DemoOptions) -> dict[str, list[s
     }
 
 
-def choose_ports() -> tuple[int, int, int]:
+def choose_ports(*, usual: bool = True) -> tuple[int, int, int]:
     """Ports of router (UDP and TCP), broker and HTTP: the usual ones, free ones where taken."""
-    router = ROUTER_PORT if _free(ROUTER_PORT, udp=True) else _any_port(udp=True)
-    broker = BROKER_PORT if _free(BROKER_PORT) else _any_port()
-    http = HTTP_PORT if _free(HTTP_PORT) else _any_port()
+    router = ROUTER_PORT if usual and _free(ROUTER_PORT, udp=True) else _any_port(udp=True)
+    broker = BROKER_PORT if usual and _free(BROKER_PORT) else _any_port()
+    http = HTTP_PORT if usual and _free(HTTP_PORT) else _any_port()
     return router, broker, http
 
 

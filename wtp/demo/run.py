@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 import time
@@ -20,6 +21,8 @@ from wtp.errors import WtpError
 
 Snapshot = dict[str, Any]
 
+_log = logging.getLogger(__name__)
+
 START_S = 30.0
 """Seconds until everything has to run."""
 
@@ -29,6 +32,9 @@ TAIL_S = 0.3
 EVENTS = 50
 AFTER = {"router": "broker", "consumer": "broker", "publisher": "router"}
 """Which process waits for which other one when the demo starts."""
+
+TAKEN = {"port-in-use", "port-taken"}
+"""Codes of the errors of a router and a broker that cannot listen."""
 
 LEAVING = ("publisher", "consumer", "router", "broker")
 """The order in which the processes end, so that nothing is lost on the way."""
@@ -67,7 +73,23 @@ class Demo:
         Raises:
             WtpError: A process did not start; the error is its own.
         """
-        self._plan = plan = await asyncio.to_thread(prepare, self._settings, self._options)
+        try:
+            await self._once(ready, usual=True)
+        except* WtpError as group:
+            error = group.exceptions[0]
+            if not isinstance(error, WtpError) or error.code not in TAKEN:
+                raise
+            retry = True
+        else:
+            retry = False
+        if retry and not self._stopping.is_set():  # somebody was faster on a usual port
+            await self._once(ready, usual=False)
+
+    async def _once(self, ready: Callable[[Snapshot], None], *, usual: bool) -> None:
+        self._ending = False
+        self._plan = plan = await asyncio.to_thread(
+            prepare, self._settings, self._options, usual=usual
+        )
         try:
             for port in plan.taken:
                 self._say(f"Port {port} is taken: a free one is used instead.")
@@ -164,6 +186,7 @@ class Demo:
             self._say(f"{kept.name} cannot be started: {kept.error}")
 
     def _say(self, text: str) -> None:
+        _log.info("%s", text)
         self._events.append((round(time.monotonic() - self._began, 1), text))
 
     def snapshot(self) -> Snapshot:
