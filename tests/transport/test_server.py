@@ -337,7 +337,8 @@ async def test_caps_on_sessions(start: ServeCall, dial: ConnectCall) -> None:
 async def test_cap_per_address(
     start: ServeCall, dial: ConnectCall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wtp.transport.server.is_loopback", lambda host: False)
+    for module in ("server", "listener"):
+        monkeypatch.setattr(f"wtp.transport.{module}.is_loopback", lambda host: False)
     server = await start(lambda session: Recorder(session), limits=Limits(sessions_per_address=1))
     await dial(server)
     events = Recorder()
