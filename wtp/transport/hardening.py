@@ -13,6 +13,7 @@ import hmac
 from collections.abc import Callable
 from typing import Any
 
+from aioquic._crypto import HeaderProtection
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # re-exported from C
 from aioquic.h3.connection import H3Connection
 from aioquic.quic.configuration import QuicConfiguration
@@ -59,6 +60,7 @@ _state _streams _version _write_connection_limits _write_stream_limits
 """
 _LOSS_NAMES = "_cc _pacer _pto_count _rtt_min _rtt_smoothed _on_packets_lost spaces"
 _STREAM_NAMES = "_buffer _buffer_start _buffer_stop _reset_error_code"
+_PROTECTION_NAMES = "_encryptor _is_chacha20"
 _HTTP_NAMES = """
 _check_control_frame_type _check_request_or_push_frame_type _decoder _get_local_settings
 _max_table_capacity _blocked_streams _peer_control_stream_id _stream
@@ -80,6 +82,8 @@ def verify_aioquic() -> None:
         ("QuicPacketPacer", connection._loss._pacer, "_max_datagram_size"),
         ("congestion control", connection._loss._cc, "_max_datagram_size"),
         ("QuicStreamSender", stream.sender, _STREAM_NAMES),
+        ("QuicStreamReceiver", stream.receiver, "_buffer"),
+        ("HeaderProtection", HeaderProtection(b"aes-128-ecb", bytes(16)), _PROTECTION_NAMES),
         ("H3Connection", H3Connection(connection), _HTTP_NAMES),
     ]
     missing = [

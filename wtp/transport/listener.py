@@ -138,6 +138,9 @@ class Listener:
             return None
         if header.packet_type != QuicPacketType.INITIAL:
             return None
+        if len(header.destination_cid) < CID_BYTES:  # RFC 9000 section 7.2
+            self.counters["malformed"] += 1
+            return None
         return self._admit(header, address)
 
     def _version_negotiation(self, header: QuicHeader) -> bytes:
