@@ -9,17 +9,12 @@ import pytest
 from wtp.clock import Clock
 from wtp.config.schema import PublishSettings
 from wtp.errors import UsageError
-from wtp.publisher.feeds import (
-    ChatInput,
-    DataInput,
-    VideoInput,
-    open_feeds,
-    parse_bitrate,
-    track_names,
-)
+from wtp.publisher.choice import ChatInput, DataInput, VideoInput, track_names
+from wtp.publisher.feeds import open_feeds
+from wtp.publisher.pictures import parse_bitrate
 from wtp.publisher.rate import Rate
 from wtp.publisher.trust import room_url, trust_for
-from wtp.transport.client import Trust
+from wtp.transport.trust import Trust
 
 TEST = VideoInput("testsrc")
 

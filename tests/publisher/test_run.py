@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ from typing import Any
 import pytest
 
 from tests.publisher.standin import Standin, make_certificate, serving
+from wtp.clock import Clock, ClockDomain
 from wtp.config.load import override
 from wtp.config.schema import Settings
 from wtp.errors import BrokerUnavailable, ConnectionFailed, MediaError, Refused, UsageError
 from wtp.publisher import inputs
-from wtp.publisher.feeds import ChatInput, DataInput, Input, VideoInput
+from wtp.publisher.choice import ChatInput, DataInput, Input, VideoInput
 from wtp.publisher.run import Publisher
 from wtp.transport.certs import Certificate
-from wtp.transport.client import Trust
+from wtp.transport.trust import Trust
 
 SMALL = VideoInput("testsrc", size=(64, 48), fps=60)
 
@@ -270,6 +272,43 @@ async def test_no_router_fails_in_time_with_what_to_do(
     publisher = Publisher(settings_for(url, certificate), [SMALL], name="cam")
     with pytest.raises(ConnectionFailed, match="wtp router"):
         await publisher.run(nothing)
+
+
+async def test_blocked_udp_says_so(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wtp.publisher.connection.START_S", 0.4)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hole:
+        hole.bind(("127.0.0.1", 0))
+        url = f"https://127.0.0.1:{hole.getsockname()[1]}/wt"
+        publisher = Publisher(settings_for(url, certificate), [SMALL], name="cam")
+        with pytest.raises(ConnectionFailed, match=r"No QUIC answer.*UDP port") as caught:
+            await asyncio.wait_for(publisher.run(nothing), 3)
+    assert caught.value.exit_code == 3
+
+
+async def test_a_router_that_never_greets(
+    url: str, home: Standin, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wtp.publisher.connection.START_S", 0.4)
+    home.greet = False
+    publisher = Publisher(settings_for(url, certificate), [SMALL], name="cam")
+    with pytest.raises(ConnectionFailed, match="does not answer"):
+        await asyncio.wait_for(publisher.run(nothing), 3)
+
+
+async def test_a_router_on_another_machine_gets_an_offset(
+    url: str, home: Standin, certificate: Certificate
+) -> None:
+    home.clock = Clock(ClockDomain("elsewhere", home.clock.domain.anchor_us + 3_600_000_000))
+    publisher = Publisher(settings_for(url, certificate), [SMALL], name="cam", count=5)
+    await publisher.run(nothing)
+    offset = home.guests[0].offset
+    assert offset is not None
+    assert offset.error_us < 100_000
+    moved_us = home.clock.now_us() - (home.objects["video"][-1].capture_us or 0) - offset.offset_us
+    assert 0 <= moved_us < 5_000_000
+    assert publisher.snapshot()["clock"] == "own"
 
 
 async def test_wait_waits_for_the_router(

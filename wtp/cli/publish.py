@@ -27,7 +27,7 @@ from wtp.config.schema import Settings
 from wtp.errors import UsageError
 
 if TYPE_CHECKING:
-    from wtp.publisher.feeds import Input
+    from wtp.publisher.choice import Input
 
 INPUTS = "Inputs (one or more)"
 VIDEO = "Video"
@@ -163,7 +163,7 @@ def publish(
             "Standard input is the parent's with --child.", hint="Leave out --chat and -."
         )
     from wtp.publisher.run import Publisher
-    from wtp.transport.client import Trust
+    from wtp.transport.trust import Trust
     from wtp.ui.publish import announce, line, summary
 
     role = Publisher(
@@ -214,7 +214,7 @@ def _inputs(
         UsageError: There is none, or an option fits none of them.
     """
     from wtp.model import MAX_BYTES, Kind
-    from wtp.publisher.feeds import ChatInput, DataInput, VideoInput
+    from wtp.publisher.choice import ChatInput, DataInput, VideoInput
     from wtp.publisher.inputs import CHUNK_BYTES
 
     width, _, height = settings.publish.size.partition("x")

@@ -19,8 +19,9 @@ from wtp.errors import BrokerUnavailable, ConnectionFailed, WtpError
 from wtp.publisher.active import Active
 from wtp.publisher.outgoing import Outgoing
 from wtp.publisher.session import Conversation
-from wtp.transport.client import Trust, connect
+from wtp.transport.client import connect
 from wtp.transport.session import Session, SessionEvents
+from wtp.transport.trust import Trust
 
 START_S = 5.0
 """How long the first session may take."""
@@ -202,7 +203,9 @@ class Connection:
             await self._until_over(active)
         finally:
             watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            (fault,) = await asyncio.gather(watching, return_exceptions=True)
+            if isinstance(fault, Exception):
+                _log.error("A fault while watching the session.", exc_info=fault)
             if not self._closing.is_set():
                 active.lose("given up")
         self.state = "connecting" if not self.usable.is_set() else "reconnecting"

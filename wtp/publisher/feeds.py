@@ -1,84 +1,26 @@
-"""What feeds the tracks: pictures, chat lines, data. Each opens first, and runs once connected."""
+"""What feeds the tracks: each input opens first, and runs once there is a session."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from wtp.clock import Clock
 from wtp.config.schema import PublishSettings
-from wtp.errors import UsageError
-from wtp.model import MAX_BYTES, Kind, check_name
-from wtp.publisher.capture import Capture
-from wtp.publisher.inputs import (
-    CHUNK_BYTES,
-    Reader,
-    chat_text,
-    open_reader,
-    read_chunks,
-    read_lines,
-)
-from wtp.publisher.live import LiveTrack, Unit
+from wtp.model import MAX_BYTES, Kind
+from wtp.publisher.choice import ChatInput, Input, VideoInput, track_names
+from wtp.publisher.inputs import Reader, chat_text, open_reader, read_chunks, read_lines
 from wtp.publisher.outgoing import Outgoing
+from wtp.publisher.pictures import VideoFeed
 from wtp.publisher.reliable import ReliableTrack
 from wtp.publisher.session import TrackSpec
 
 CHAT_TYPE = "text/plain;charset=utf-8"
 DATA_TYPE = "application/octet-stream"
-_UNITS = {"k": 1e3, "M": 1e6}
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class VideoInput:
-    """Pictures to publish.
-
-    Attributes:
-        source: `testsrc`, a path or a URL; a camera's number or device with `camera`.
-        camera: Whether it is a camera.
-        size: Width and height; None keeps those of the source.
-        fps: Pictures per second; None keeps those of the source.
-        loop: Start a file again when it ends.
-        track: Name of the track; empty: the kind.
-    """
-
-    source: str
-    camera: bool = False
-    size: tuple[int, int] | None = None
-    fps: float | None = None
-    loop: bool = False
-    track: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ChatInput:
-    """Chat lines from standard input. `track`: name of the track; empty: the kind."""
-
-    track: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DataInput:
-    """A file or standard input as reliable objects.
-
-    Attributes:
-        path: The file, or `-`.
-        chunk_bytes: Largest object.
-        lines: One object per line instead of chunks.
-        track: Name of the track; empty: the kind.
-    """
-
-    path: str
-    chunk_bytes: int = CHUNK_BYTES
-    lines: bool = False
-    track: str = ""
-
-
-Input = VideoInput | ChatInput | DataInput
 
 
 class Feed(Protocol):
@@ -104,79 +46,6 @@ class Feed(Protocol):
     def figures(self) -> dict[str, Any]:
         """What a snapshot says beside the track's own figures."""
         ...
-
-
-class VideoFeed:
-    """Pictures of a source to a live track.
-
-    Args:
-        item: What to open.
-        alias: Number of the track.
-        name: Name of the track.
-        settings: Codec and its parameters.
-        clock: Own clock.
-        count: Pictures after which it ends; 0 for all.
-
-    Raises:
-        MediaError: The source or the codec cannot be used.
-    """
-
-    def __init__(
-        self,
-        item: VideoInput,
-        alias: int,
-        name: str,
-        settings: PublishSettings,
-        clock: Clock,
-        count: int,
-    ) -> None:
-        from wtp.media.video import VideoEncoder
-
-        source = _open_source(item, clock)
-        try:
-            encoder = VideoEncoder(
-                settings.codec,
-                source.width,
-                source.height,
-                source.fps,
-                bitrate_bps=parse_bitrate(settings.bitrate),
-                quality=settings.quality,
-                gop=settings.gop,
-                now_us=clock.now_us,
-            )
-        except BaseException:
-            source.close()
-            raise
-        self._capture = Capture(source, encoder, clock.now_us, self._deliver, count=count)
-        spec = TrackSpec(alias, name, Kind.VIDEO, encoder.content_type)
-        self.track = LiveTrack(spec, clock, self._capture.force_key)
-
-    async def run(self) -> None:
-        """Capture until the source ends."""
-        await self._capture.run()
-
-    def stop(self) -> None:
-        """End after the picture under way."""
-        self._capture.stop()
-
-    def close(self) -> None:
-        """Close the source."""
-        self._capture.stop()
-
-    def figures(self) -> dict[str, Any]:
-        """Source, size, and what encoding the last picture took."""
-        source = self._capture.source
-        return {
-            "source": source.name,
-            "size": f"{source.width}x{source.height}",
-            "source_fps": round(source.fps, 3),
-            "encode_ms": round(self._capture.encode_us / 1000, 3),
-        }
-
-    def _deliver(self, units: Sequence[Unit], lost: int) -> None:
-        self.track.lose(lost)
-        for unit in units:
-            self.track.offer(unit)
 
 
 class ReadFeed:
@@ -294,58 +163,6 @@ def open_feeds(
             feed.close()
         raise
     return feeds
-
-
-def track_names(inputs: Sequence[Input]) -> list[str]:
-    """A name for each track: as given, else its kind, with `-2` and so on from the second on.
-
-    Raises:
-        UsageError: A name is not allowed, given twice, or standard input is to be read twice.
-    """
-    readers = [i for i in inputs if isinstance(i, ChatInput) or getattr(i, "path", "") == "-"]
-    readers += [i for i in inputs if isinstance(i, VideoInput) and i.source == "-"]
-    if len(readers) > 1:
-        raise UsageError(
-            "Standard input can feed one track only.",
-            hint="Choose one of --chat, --data - and --source -.",
-        )
-    given = [check_name("track", item.track) for item in inputs if item.track]
-    if len(set(given)) < len(given):
-        raise UsageError("Two tracks have the same name.", hint="Give each --track another name.")
-    taken, names = set(given), []
-    for item in inputs:
-        kind = _kind(item).value
-        number = 1
-        name = item.track or kind
-        while not item.track and name in taken:
-            number += 1
-            name = f"{kind}-{number}"
-        taken.add(name)
-        names.append(name)
-    return names
-
-
-def parse_bitrate(text: str) -> int:
-    """`2.5M`, `800k` or a number of bit/s as bit/s (the settings check the form)."""
-    return round(float(text.rstrip("kM")) * _UNITS.get(text[-1], 1))
-
-
-def _kind(item: Input) -> Kind:
-    if isinstance(item, VideoInput):
-        return Kind.VIDEO
-    return Kind.CHAT if isinstance(item, ChatInput) else Kind.DATA
-
-
-def _open_source(item: VideoInput, clock: Clock) -> Any:
-    if item.camera:
-        from wtp.media.camera import open_camera
-
-        return open_camera(item.source, size=item.size, fps=item.fps, now_us=clock.now_us)
-    from wtp.media.source import open_source
-
-    return open_source(
-        item.source, size=item.size, fps=item.fps, loop=item.loop, now_us=clock.now_us
-    )
 
 
 def _open_feed(

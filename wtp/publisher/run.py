@@ -14,12 +14,13 @@ from wtp.config.load import certs_folder
 from wtp.config.schema import Settings
 from wtp.errors import ConnectionFailed, UsageError, WtpError
 from wtp.model import check_name, clean_name
+from wtp.publisher.choice import Input, track_names
 from wtp.publisher.connection import Connection, Target, either
-from wtp.publisher.feeds import Feed, Input, open_feeds, track_names
+from wtp.publisher.feeds import Feed, open_feeds
 from wtp.publisher.reliable import ReliableTrack
 from wtp.publisher.trust import room_url, trust_for
-from wtp.transport.client import Trust
 from wtp.transport.limits import check_mtu
+from wtp.transport.trust import Trust
 
 FLUSH_S = 5.0
 """How long the end may take once it was asked for."""

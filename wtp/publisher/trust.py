@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from wtp.errors import UsageError
-from wtp.transport.client import Trust
+from wtp.transport.trust import Trust
 
 CERTIFICATE = "wtp.crt"
 """File name of the router's certificate in the certificates folder."""
