@@ -41,8 +41,8 @@ class LocalPath:
                 ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"],
                 ["--data", str(self._folder / "broker"), "--fsync", self._fsync],
             )
-            self.broker_url = f"pulsar://{broker['address']}"
-            self.admin_url = f"http://{broker['http']}"
+            self.broker_url = broker["url"]
+            self.admin_url = broker["admin"]
             router = await self.start(
                 "router",
                 ["--listen", "127.0.0.1:0", "--certs", str(self._folder / "certs")],

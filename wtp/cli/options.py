@@ -144,24 +144,32 @@ _SIZE = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _SIZE |= {"ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4}
 
 
-def parse_seconds(text: str) -> float:
+def parse_seconds(text: str | float) -> float:
     """Read a length of time: `5`, `5s`, `500ms`, `1.5m`, `24h`, `7d`; bare numbers are seconds.
+
+    A number, which an option's default may be, stays as it is.
 
     Raises:
         BadParameter: It is none.
     """
+    if not isinstance(text, str):
+        return text
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", text.strip().lower())
     if not match:
         raise typer.BadParameter(f"{text!r} is not a time; write 30, 500ms, 10s, 5m or 24h.")
     return float(match[1]) * _TIME[match[2] or "s"]
 
 
-def parse_bytes(text: str) -> int:
+def parse_bytes(text: str | int) -> int:
     """Read a size: `500`, `64k`, `1GB`, `1GiB`; K, M, G are powers of 1000, Ki, Mi, Gi of 1024.
+
+    A number, which an option's default may be, stays as it is.
 
     Raises:
         BadParameter: It is none.
     """
+    if not isinstance(text, str):
+        return text
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?|)b?", text.strip().lower())
     if not match:
         raise typer.BadParameter(f"{text!r} is not a size; write 500MB, 1GB or 64KiB.")
