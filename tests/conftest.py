@@ -32,7 +32,7 @@ settings.register_profile(
 )
 settings.register_profile(
     "deep",
-    max_examples=5000,
+    max_examples=1000,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
