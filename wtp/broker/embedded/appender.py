@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 from zlib import crc32
 
-from wtp.broker.embedded.files import disk_error
+from wtp.broker.embedded.files import disk_error, write_all
 from wtp.broker.embedded.records import OVERHEAD, RECORD, RECORD_MAGIC, SUMS
 from wtp.broker.embedded.recovery import save_index
 from wtp.broker.embedded.segment import Segment
@@ -105,7 +105,7 @@ class Appender:
             else:
                 written = os.writev(self._fd, (head, blob))
             if written != OVERHEAD + size:
-                self._write_rest((head + blob)[written:])
+                write_all(self._fd, (head + blob)[written:])
         except OSError as error:
             self._cut_back(segment)
             raise disk_error("write", segment.path, error) from error
@@ -164,13 +164,6 @@ class Appender:
             return open_file()
         except OSError as error:
             raise disk_error("open a segment in", self._folder, error) from error
-
-    def _write_rest(self, rest: bytes) -> None:
-        while rest:
-            written = os.write(self._fd, rest)
-            if not written:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            rest = rest[written:]
 
     def _cut_back(self, segment: Segment) -> None:
         """Take back what an append that failed has left in the file."""

@@ -36,6 +36,19 @@ def disk_error(what: str, path: Path, cause: OSError) -> StorageError:
     return StorageError(message, hint="Check the disk, or choose another folder with --data.")
 
 
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data`; a short write is followed by the rest or by its error.
+
+    Raises:
+        OSError: The disk refuses the rest.
+    """
+    while data:
+        written = os.write(fd, data)
+        if not written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        data = data[written:]
+
+
 def sync_folder(folder: Path) -> None:
     """Force the names in a folder to the disk; a folder that is gone is no error."""
     try:

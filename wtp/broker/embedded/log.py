@@ -134,7 +134,7 @@ class TopicLog:
         if ledger == self._appender.ledger and entry >= tail.low:
             return tail.take(entry, max_entries, max_bytes)
         for segment in self._from(position):
-            start = segment.at_or_after(entry if segment.ledger == ledger else 0)
+            start = _number_in(segment, ledger, entry)
             if start >= segment.next:
                 continue
             with self._opened(segment) as fd:
@@ -150,7 +150,7 @@ class TopicLog:
         if ledger == appender.ledger and appender.tail.low <= entry + 1 < appender.next:
             return Position(ledger, entry + 1)
         for segment in self._from(position):
-            found = segment.at_or_after(entry + 1 if segment.ledger == ledger else 0)
+            found = _number_in(segment, ledger, entry + 1)
             if found < segment.next:
                 return Position(segment.ledger, found)
         return self.end
@@ -308,6 +308,13 @@ class TopicLog:
             yield fd
         finally:
             os.close(fd)
+
+
+def _number_in(segment: Segment, ledger: int, entry: int) -> int:
+    """First readable number in a segment at or behind a position; `next` when there is none."""
+    if segment.ledger < ledger:
+        return segment.next
+    return segment.at_or_after(entry if segment.ledger == ledger else 0)
 
 
 def _start(segment: Segment) -> Position:

@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from wtp.broker.embedded.files import disk_error
+from wtp.broker.embedded.files import disk_error, write_all
 from wtp.broker.embedded.records import (
     DATA_START,
     OVERHEAD,
@@ -90,9 +90,7 @@ class Segment:
         header = pack_header(salt, ledger, first, created_ms)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o640)
         try:
-            if os.write(fd, header) != len(header):
-                os.write(fd, header)  # Asks again to get the error (disk full) behind it.
-                raise OSError("short write")
+            write_all(fd, header)
         except OSError:
             os.close(fd)
             path.unlink(missing_ok=True)
