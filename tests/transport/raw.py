@@ -91,12 +91,12 @@ class RawClient(QuicConnectionProtocol):
         return self.ended
 
 
-def raw_configuration(**options: Any) -> QuicConfiguration:
+def raw_configuration(*, datagrams: bool = True, **options: Any) -> QuicConfiguration:
     return QuicConfiguration(
         is_client=True,
         alpn_protocols=["h3"],
         verify_mode=ssl.CERT_NONE,
-        max_datagram_frame_size=65536,
+        max_datagram_frame_size=65536 if datagrams else None,
         **options,
     )
 

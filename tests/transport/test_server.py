@@ -9,6 +9,7 @@ import socket
 from contextlib import suppress
 
 import pytest
+from aioquic.h3.connection import H3Connection
 from aioquic.quic.connection import QuicConnection
 
 from wtp.errors import UsageError, WtpError
@@ -207,6 +208,25 @@ async def test_announced_settings(start: ServeCall) -> None:
         0xC671706A: 1,
         0x2C7CF000: 1,
     }
+
+
+async def test_draft_14_is_an_option(start: ServeCall) -> None:
+    server = await start(Recorder, limits=Limits(draft_14=True))
+    async with raw_client(server) as client:
+        await client.request()
+        await client.wait_for(lambda: client.http and client.http.received_settings)
+        assert client.http is not None
+        assert (client.http.received_settings or {}).get(0x14E9CD29) == 1
+
+
+async def test_client_without_datagrams(start: ServeCall, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote = Recorder()
+    server = await start(remote)
+    monkeypatch.setattr(H3Connection, "_get_local_settings", lambda self: {0x2B603742: 1, 0x8: 1})
+    async with raw_client(server, datagrams=False) as client:
+        assert client.status(await client.request()) == b"200"
+        assert remote.session is not None
+        assert not remote.session.send_datagram(b"x")
 
 
 async def test_second_session_on_a_connection_is_rejected(start: ServeCall) -> None:

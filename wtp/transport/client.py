@@ -261,8 +261,7 @@ class Client:
         )
         link.start_session(session, event.stream_id)
         try:
-            made = self._events
-            session.attach(made if isinstance(made, SessionEvents) else made(session))
+            session.attach(_receiver(self._events, session))
         except WtpError as error:
             self._fail(error)
             return
@@ -288,6 +287,13 @@ class Client:
     def _fail(self, error: WtpError) -> None:
         if not self._opened.done():
             self._opened.set_exception(error)
+
+
+def _receiver(events: Events, session: Session) -> SessionEvents:
+    # A class has the methods as well, but it makes receivers.
+    if not isinstance(events, type) and isinstance(events, SessionEvents):
+        return events
+    return events(session)
 
 
 def _parse(url: str) -> SplitResult:

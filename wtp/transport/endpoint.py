@@ -8,6 +8,7 @@ and a connection's datagrams leave in one system call.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import logging
@@ -242,6 +243,8 @@ def _peer_name(sock: socket.socket) -> Address | None:
 
 
 def _has_option(sock: socket.socket, option: int, value: int) -> bool:
+    if sys.platform != "linux":
+        return False
     try:
         sock.setsockopt(socket.IPPROTO_UDP, option, value)
     except OSError:
@@ -251,20 +254,24 @@ def _has_option(sock: socket.socket, option: int, value: int) -> bool:
 
 def _grow_buffers(sock: socket.socket) -> None:
     for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-        sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
+        with contextlib.suppress(OSError):  # macOS refuses instead of granting less
+            sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
     granted = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-    # Linux reports twice what it granted (socket(7)).
-    if granted < 2 * SOCKET_BUFFER_BYTES:
+    if sys.platform == "linux":
+        granted //= 2  # it reports twice what it granted, socket(7)
+    if granted < SOCKET_BUFFER_BYTES:
         logger.warning(
             "The kernel granted a UDP receive buffer of %d KiB of %d KiB; "
             "raise net.core.rmem_max to avoid losses under load",
-            granted >> 11,
+            granted >> 10,
             SOCKET_BUFFER_BYTES >> 10,
         )
 
 
 def _forbid_fragments(sock: socket.socket) -> None:
     """Set the don't-fragment bit: an MTU probe that is cut to pieces proves nothing."""
+    if sys.platform != "linux":
+        return
     try:
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)

@@ -63,7 +63,7 @@ _STREAM_NAMES = "_buffer _buffer_start _buffer_stop _reset_error_code"
 _PROTECTION_NAMES = "_encryptor _is_chacha20"
 _HTTP_NAMES = """
 _check_control_frame_type _check_request_or_push_frame_type _decoder _get_local_settings
-_max_table_capacity _blocked_streams _peer_control_stream_id _stream
+_max_table_capacity _blocked_streams _peer_control_stream_id _stream _validate_settings
 """
 
 

@@ -22,6 +22,9 @@ SETTINGS = {
 """The set that nine independent clients accepted. 0x2b61, 0x2b64 and 0x2b65 must stay out: with
 them a client's session limits bind the server."""
 
+DRAFT_14 = {0x14E9CD29: 1}
+"""Only one Java client needs it, and Safari is reported to stall with it."""
+
 
 class ExcessiveLoad(ProtocolError):
     """The peer asks this side to buffer too much (RFC 9114 section 8.1)."""
@@ -35,17 +38,22 @@ class HardenedHttp(H3Connection):
     Args:
         quic: The connection.
         header_bytes: Largest frame that has to be buffered whole.
+        draft_14: Announce WebTransport draft 14 as well.
     """
 
-    def __init__(self, quic: QuicConnection, header_bytes: int) -> None:
+    def __init__(self, quic: QuicConnection, header_bytes: int, *, draft_14: bool = False) -> None:
         self._header_bytes = header_bytes
+        self._draft_14 = draft_14
         super().__init__(quic, enable_webtransport=True)
         self._max_table_capacity = 0
         self._blocked_streams = 0
         self._decoder = pylsqpack.Decoder(0, 0)
 
     def _get_local_settings(self) -> dict[int, int]:
-        return SETTINGS
+        return SETTINGS | DRAFT_14 if self._draft_14 else SETTINGS
+
+    def _validate_settings(self, settings: dict[int, int]) -> None:
+        """Accept WebTransport clients that have no datagrams, and values of later drafts."""
 
     def _check_request_or_push_frame_type(self, frame_type: int, stream: H3Stream) -> None:
         if frame_type in (FrameType.HEADERS, FrameType.PUSH_PROMISE):

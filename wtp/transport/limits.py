@@ -39,6 +39,7 @@ class Limits:
         datagram_queue: Datagrams waiting for the congestion window.
         send_high_bytes: Send backlog above which the next fall below low water is reported.
         send_low_bytes: See ``send_high_bytes``.
+        draft_14: Announce WebTransport draft 14 too; see ``http3.DRAFT_14``.
     """
 
     sessions: int = 1000
@@ -56,6 +57,7 @@ class Limits:
     datagram_queue: int = 64
     send_high_bytes: int = 1 << 20
     send_low_bytes: int = 256 << 10
+    draft_14: bool = False
 
 
 def check_mtu(mtu: int) -> int:

@@ -105,7 +105,9 @@ class Link(Driver):
         elif isinstance(event, quic_events.ConnectionIdRetired):
             self._owner.cid_retired(event.connection_id)
         elif isinstance(event, quic_events.ProtocolNegotiated):
-            self.http = HardenedHttp(self.quic, self.limits.header_bytes)
+            self.http = HardenedHttp(
+                self.quic, self.limits.header_bytes, draft_14=self.limits.draft_14
+            )
         elif isinstance(event, quic_events.HandshakeCompleted):
             self.handshaken = True
             self._owner.handshake_done(self)
