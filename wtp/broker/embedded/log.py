@@ -138,6 +138,8 @@ class TopicLog:
             if start >= segment.next:
                 continue
             with self._opened(segment) as fd:
+                if fd is None:
+                    continue
                 found = segment.read(fd, start, max_entries, max_bytes, self._options.report)
             if found:
                 return found
@@ -176,6 +178,8 @@ class TopicLog:
         for segment in self._segments:
             if segment.max_publish_ms >= publish_ms:
                 with self._opened(segment) as fd:
+                    if fd is None:
+                        continue
                     found = segment.find_time(fd, publish_ms, self._options.report)
                 if found < segment.next:
                     return Position(segment.ledger, found)
@@ -295,13 +299,15 @@ class TopicLog:
                 yield segment, segment.count_between(low, high)
 
     @contextmanager
-    def _opened(self, segment: Segment) -> Iterator[int]:
+    def _opened(self, segment: Segment) -> Iterator[int | None]:
+        """Open a segment to read it; None when its file is gone, whose entries are lost then."""
         try:
             fd = os.open(segment.path, os.O_RDONLY)
-        except FileNotFoundError as error:
-            segment.lose(segment.first, segment.next - 1)
-            self._options.report(f"{segment.path} is gone; its entries are lost.")
-            raise disk_error("read", segment.path, error) from error
+        except FileNotFoundError:
+            if segment.lose(segment.first, segment.next - 1):
+                self._options.report(f"{segment.path} is gone, offset 0: its entries are lost.")
+            yield None
+            return
         except OSError as error:
             raise disk_error("open", segment.path, error) from error
         try:
