@@ -71,6 +71,9 @@ class FakeOwner:
     def receipted(self, route: Route) -> None:
         self.told.append(route.last_seq)
 
+    async def answers(self) -> bool:
+        return not self.gone
+
     def replaced(self) -> None:
         self.gone = True
 

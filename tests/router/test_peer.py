@@ -6,10 +6,10 @@ from collections.abc import Coroutine
 from typing import Any, cast
 
 import pytest
-from wtp.broker.topics import Admin
 
 from tests.router.fakes import FakeProducer, FakeSession, clock, line, picture
 from wtp.broker.client import Producer
+from wtp.broker.topics import Admin
 from wtp.clock import Offset
 from wtp.config.schema import LimitSettings, RouterSettings, Settings
 from wtp.errors import Refused, UsageError, WireError
@@ -139,16 +139,37 @@ async def test_full_buffer_withholds_credit_until_receipts_come() -> None:
 
 async def test_second_publisher_of_a_track_is_refused() -> None:
     desk = Desk()
-    desk.peer()[0].stream_data(2, orders(HELLO, CHAT), False)
+    owner, owner_session = desk.peer()
+    owner.stream_data(2, orders(HELLO, CHAT), False)
     await settle()
     peer, session = desk.peer()
     peer.stream_data(2, orders(control.Hello("me", "run-2"), CHAT, VIDEO), False)
+    await settle()
+    assert not of(session, control.Error)
+    [ping] = of(owner_session, control.Ping)
+    owner.stream_data(2, control.encode(control.Pong(ping.t0_us, 0, 0)), False)
     await settle()
     error = of(session, control.Error)[0]
     assert (error.code, error.alias) == ("name-taken", 1)
     assert "--name" in error.message
     assert "--track" in error.message
     assert of(session, control.Published) == [control.Published(2, -1)]
+
+
+async def test_a_publisher_that_was_killed_gives_its_track_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("wtp.router.peer.PROOF_S", 0.01)
+    desk = Desk()
+    owner, owner_session = desk.peer()
+    owner.stream_data(2, orders(HELLO, CHAT), False)
+    await settle()
+    peer, session = desk.peer()
+    peer.stream_data(2, orders(control.Hello("me", "run-2"), CHAT), False)
+    await asyncio.sleep(0.05)
+    assert of(session, control.Published) == [control.Published(1, 0)]
+    assert owner_session.closed_with is not None
+    assert owner_session.closed_with[0] == TAKEN_OVER
 
 
 async def test_same_run_takes_its_tracks_over() -> None:

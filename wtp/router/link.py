@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from wtp.broker.client import BrokerClient, Producer
 from wtp.children.broker import BROKER_PORT, answers, host_port
-from wtp.errors import BrokerError, BrokerUnavailable, Refused, WtpError
+from wtp.errors import BrokerError, BrokerUnavailable, WtpError
 from wtp.router.routes import ReliableRoute, Route
 
 log = logging.getLogger("wtp.router")
@@ -24,6 +25,8 @@ PATIENCE_S = 1.0
 """How long a lost producer may take to come back by itself while the broker answers."""
 FIRST_WAIT_S, LAST_WAIT_S = 0.1, 1.0
 LIVE_PENDING = 1000
+LIVE_OPEN_S = 1.0
+"""How long a live route is held up by a broker that does not answer before it goes on without."""
 
 
 async def reachable(url: str) -> bool:
@@ -32,6 +35,12 @@ async def reachable(url: str) -> bool:
         return await answers(*host_port(url, BROKER_PORT))
     except BrokerUnavailable:
         return False
+
+
+def _say(route: Route, attaching: asyncio.Task[None]) -> None:
+    """Log why a route that nobody waits for got no producer."""
+    if not attaching.cancelled() and (error := attaching.exception()) is not None:
+        log.warning("%s has no producer: %s", route.track, error)
 
 
 class BrokerLink:
@@ -53,10 +62,11 @@ class BrokerLink:
         self._tasks: set[asyncio.Task[None]] = set()
         self._lost_since: float | None = None
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def open(self, route: Route) -> None:
         """Give a route its producer.
@@ -68,21 +78,42 @@ class BrokerLink:
             BrokerError: The broker refuses for good (no such namespace, not allowed).
         """
         self._routes.add(route)
+        if route.kind.reliable:
+            await self._attach(route)
+            return
+        attaching = self._spawn(self._attach(route))
+        done, _ = await asyncio.wait({attaching}, timeout=LIVE_OPEN_S)
+        if done:
+            attaching.result()
+        else:
+            attaching.add_done_callback(partial(_say, route))
+
+    async def _attach(self, route: Route) -> None:
+        """Open a route's producer; a live route that finds no broker is left to `watch`."""
+        self._opening.add(route)
         wait_s = FIRST_WAIT_S
-        while route in self._routes:
-            try:
-                route.attach(await self._producer(route))
-                self.connected = True
-                return
-            except (BrokerUnavailable, BrokerError) as error:
-                if not isinstance(error, BrokerUnavailable) and error.code != "busy":
-                    self._routes.discard(route)
-                    raise
-                if not route.kind.reliable:
+        try:
+            while route in self._routes:
+                try:
+                    producer = await self._producer(route)
+                except (BrokerUnavailable, BrokerError) as error:
+                    if not isinstance(error, BrokerUnavailable) and error.code != "busy":
+                        self._routes.discard(route)
+                        raise
+                    if not route.kind.reliable:
+                        return
+                    log.debug("waiting for a producer of %s: %s", route.track, error)
+                else:
+                    if route in self._routes:
+                        route.attach(producer)
+                        self.connected = True
+                    elif route.kind.reliable:  # its session went meanwhile: free the name
+                        await producer.close()
                     return
-                log.debug("waiting for a producer of %s: %s", route.track, error)
-            await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, LAST_WAIT_S)
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, LAST_WAIT_S)
+        finally:
+            self._opening.discard(route)
 
     async def _producer(self, route: Route) -> Producer:
         if isinstance(route, ReliableRoute):
@@ -125,17 +156,9 @@ class BrokerLink:
                 await self._renew()
             for route in self._routes - self._opening:
                 if route.producer is None:
-                    self._opening.add(route)
-                    self._spawn(self._reopen(route))
+                    attaching = self._spawn(self._attach(route))
+                    attaching.add_done_callback(partial(_say, route))
             await asyncio.sleep(WATCH_S)
-
-    async def _reopen(self, route: Route) -> None:
-        try:
-            await self.open(route)
-        except (BrokerError, Refused) as error:
-            log.warning("%s has no producer: %s", route.track, error)
-        finally:
-            self._opening.discard(route)
 
     async def _renew(self) -> None:
         """Leave the old client and open everything with a new one."""

@@ -30,6 +30,8 @@ FLUSH_ARRIVAL_S = 3.0
 """How long a flush waits for streams that were sent before it and have not arrived."""
 MAX_EARLY = 256
 """Objects of the original framing that wait while their track is being opened."""
+PROOF_S = 2.0
+"""How long a client may be silent when another one wants its track."""
 TAKEN_OVER = 0x30
 """Close code for a session whose publisher came back with another one."""
 
@@ -88,12 +90,14 @@ class Peer:
         self._claiming: set[int] = set()
         self._legacy: dict[str, tuple[Route | None, list[LegacyObject]]] = {}
         self._receipts: set[int] = set()
+        self._heard = asyncio.Event()
         self._closed = False
 
     # SessionEvents
 
     def stream_data(self, stream: int, data: bytes, end: bool) -> None:
         """Bytes of a stream; an error closes this session and no other."""
+        self._heard.set()
         incoming = self._streams.get(stream)
         if incoming is None:
             if not data:
@@ -132,6 +136,7 @@ class Peer:
     def closed(self, code: int, reason: str) -> None:
         """The session is over."""
         self._closed = True
+        self._heard.set()
         log.info("session %s (%s) ended: code %d %s", self.id, self.name, code, reason)
         self._streams.clear()
         self._rooms.leave(self)
@@ -148,8 +153,19 @@ class Peer:
             asyncio.get_running_loop().call_soon(self._send_receipts)
         self._receipts.add(alias)
 
+    async def answers(self) -> bool:
+        """Whether the client is there: a killed one is silent long before QUIC gives it up."""
+        self._heard.clear()
+        self.tell(control.Ping(self._clock.now_us()))
+        try:
+            async with asyncio.timeout(PROOF_S):
+                await self._heard.wait()
+        except TimeoutError:
+            return False
+        return not self._closed
+
     def replaced(self) -> None:
-        """The same publisher run came back with another session."""
+        """The publisher came back with another session."""
         self.routes.clear()
         self.session.close(TAKEN_OVER, "taken over by a newer session of this publisher")
 

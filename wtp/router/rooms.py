@@ -111,17 +111,7 @@ class Rooms:
             BrokerError: The broker refuses the topic.
         """
         await self.prepare(track.room, kind)
-        route = self.routes.get(track)
-        if route is not None and route.owner not in (None, owner):
-            if route.instance != owner.instance or not owner.instance:
-                raise Refused(
-                    f"Track {track} is being published by somebody else.",
-                    hint="Choose another --name or another --track.",
-                    code="name-taken",
-                )
-            previous, route.owner = route.owner, None
-            if previous is not None:
-                previous.replaced()
+        route = await self._vacated(track, owner)
         if route is not None and (route.kind is not kind or not kind.reliable):
             self._end(route, "replaced")
             route = None
@@ -139,6 +129,31 @@ class Rooms:
         await route.idle.wait()
         route.instance, route.content_type, route.received = owner.instance, content_type, 0
         return route
+
+    async def _vacated(self, track: Track, owner: Owner) -> Route | None:
+        """The route of a track, if there is one, once nobody else owns it.
+
+        The same publisher run takes its track over at once; another one only when the owner does
+        not answer any more, as after a kill.
+
+        Raises:
+            Refused: `code` is `name-taken`.
+        """
+        while True:
+            route = self.routes.get(track)
+            if route is None or route.owner is None or route.owner is owner:
+                return route
+            previous = route.owner
+            stranger = route.instance != owner.instance or not owner.instance
+            if stranger and await previous.answers():
+                raise Refused(
+                    f"Track {track} is being published by somebody else.",
+                    hint="Choose another --name or another --track.",
+                    code="name-taken",
+                )
+            if route.owner is previous:
+                route.owner = None
+                previous.replaced()
 
     def _new_route(self, track: Track, kind: Kind, content_type: str) -> Route:
         topic = self.topic(track.room, kind)
