@@ -8,6 +8,7 @@ objects that went through are read back from the topic and sent again, at their 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -62,16 +63,16 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
     async with LocalPath(config["fsync"]) as path:
         say("publisher, router, broker and consumer are starting")
         await path.start(
-            "consume", ["video", "--room", ROOM, "--wait", "--warmup", str(config["warmup_s"])],
-            path.broker_args,
-        )  # fmt: skip
-        await path.start(
             "publish",
             ["--source", "testsrc", "--room", ROOM, "--name", "bench"],
             ["--size", config["size"], "--fps", str(config["fps"])],
             ["--codec", config["codec"], "--bitrate", config["bitrate"]],
             path.router_args,
         )
+        await path.start(
+            "consume", ["video", "--room", ROOM, "--warmup", str(config["warmup_s"])],
+            path.broker_args,
+        )  # fmt: skip
         say(f"measuring {config['duration_s']:g} s after {config['warmup_s']:g} s of warm-up")
         figures = await _watch(path, config)
         say("measuring the same objects through pulsar-client alone")
@@ -143,13 +144,21 @@ def _dropped(
     """Drops by hop and reason; a hop that never reported counts as one unknown drop."""
     missing = {"no-report": 1}
     return {
-        "publisher": publisher.get("objects", {}).get("dropped", missing),
+        "publisher": _sum(publisher.get("tracks", {"": {"dropped": missing}})),
         "router": (router.get("objects") or {}).get("dropped", missing),
         "consumer": {
             **consumer.get("dropped", missing),
             **({"gap": consumer["gaps"]} if consumer.get("gaps") else {}),
         },
     }
+
+
+def _sum(tracks: dict[str, Any]) -> dict[str, int]:
+    """Drops of all tracks by reason."""
+    total: Counter[str] = Counter()
+    for track in tracks.values():
+        total.update(track["dropped"])
+    return dict(total)
 
 
 async def _baseline(path: LocalPath, config: dict[str, Any]) -> dict[str, Any]:

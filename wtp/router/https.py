@@ -13,12 +13,19 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
+from itertools import accumulate
 from typing import Any
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 
+from wtp.metrics import BUCKETS_MS
 from wtp.transport.certs import Certificate
 
 Snapshot = Callable[[], dict[str, Any]]
@@ -57,14 +64,19 @@ class Collector:
             for reason, count in counts.items():
                 family.add_metric([reason], count)
             yield family
-        receipt = GaugeMetricFamily(
-            "wtp_router_receipt_seconds", "Publish to receipt.", labels=["track", "quantile"]
+        receipt = HistogramMetricFamily(
+            "wtp_router_receipt_seconds", "Publish to the broker's receipt.", labels=["track"]
         )
         for name, track in now["tracks"].items():
-            for quantile, key in (("0.5", "p50_ms"), ("0.99", "p99_ms")):
-                if track["receipt"][key] is not None:
-                    receipt.add_metric([name, quantile], track["receipt"][key] / 1000)
+            receipt.add_metric([name], *_histogram(track["receipt"]))
         yield receipt
+
+
+def _histogram(figures: dict[str, Any]) -> tuple[list[tuple[str, float]], float]:
+    """Cumulative buckets and the sum, in seconds, as Prometheus wants them."""
+    bounds = [*(str(bound / 1000) for bound in BUCKETS_MS), "+Inf"]
+    sums = list(accumulate(figures["buckets"]))
+    return list(zip(bounds, sums, strict=True)), (figures["mean_ms"] or 0) * figures["n"] / 1000
 
 
 def build(

@@ -19,7 +19,7 @@ from wtp.broker.client import Producer
 from wtp.clock import Clock, Offset
 from wtp.config.schema import QueueSettings
 from wtp.errors import BrokerError, Refused
-from wtp.metrics import Latency, Ledger
+from wtp.metrics import Buckets, Ledger
 from wtp.model import Kind, Object, Track, to_properties
 
 MOST_UNRECEIPTED = 1000
@@ -40,8 +40,11 @@ class Owner(Protocol):
     def receipted(self, route: Route) -> None:
         """The broker has more of this route's objects."""
 
+    async def answers(self) -> bool:
+        """Whether it still answers."""
+
     def replaced(self) -> None:
-        """The same publisher run has come back with another session; this one is to go."""
+        """The publisher has come back with another session; this one is to go."""
 
 
 class Route:
@@ -63,7 +66,7 @@ class Route:
         self.content_type = content_type
         self.topic = topic
         self.ledger = Ledger()
-        self.receipt_ms = Latency()
+        self.receipt = Buckets()
         """Publish to the broker's receipt."""
         self.owner: Owner | None = None
         self.instance = ""
@@ -121,7 +124,7 @@ class Route:
 
         def on_receipt(error: BrokerError | Refused | None) -> None:
             if error is None:
-                self.receipt_ms.add(self._clock.now_us() - now_us)
+                self.receipt.add(self._clock.now_us() - now_us)
             done(error)
 
         producer.send(

@@ -146,7 +146,7 @@ class Router:
                     "publisher_connected": route.owner is not None,
                     "queued": route.queued,
                     "last_seq": route.last_seq,
-                    "receipt": route.receipt_ms.snapshot(),
+                    "receipt": route.receipt.snapshot(),
                     **route.ledger.snapshot(),
                 }
                 for track, route in (rooms.routes.items() if rooms else ())
