@@ -43,7 +43,8 @@ figures = {
     },
 }[name]
 if os.environ.get("BREAK") == name:
-    say(event="error", message="It does not start.", hint="Mend it.", code=os.environ.get("CODE", "x"), exit_code=3)
+    code = os.environ.get("CODE", "x")
+    say(event="error", message="It does not start.", hint="Mend it.", code=code, exit_code=3)
     sys.exit(3)
 say(event="ready", name=name)
 say(event="status", **figures)

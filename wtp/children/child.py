@@ -175,7 +175,8 @@ class Child:
                 "exit_code": code,
             })  # fmt: skip
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-        hint = f"Its last words: {self._stderr[-1]}" if self._stderr else ""
+        spoke = self._stderr and code != -signal.SIGKILL
+        hint = f"Its last words: {self._stderr[-1]}" if spoke else ""
         return WtpError(f"The {self.name} process {how}.", hint=hint, code="child-ended")
 
     async def __aenter__(self) -> Self:

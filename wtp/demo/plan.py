@@ -133,7 +133,7 @@ def _words(profile: str, folder: Path, options: DemoOptions) -> dict[str, list[s
     return {
         "broker": ["broker", *common, *temporary],
         "router": ["router", *common],
-        "publisher": ["publish", *common, "--name", PUBLISHER_NAME, *source],
+        "publisher": ["publish", *common, "--wait", *source],
         "consumer": ["consume", "video", *common, "--wait"],
     }
 

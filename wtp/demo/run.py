@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import shutil
@@ -16,7 +17,7 @@ from wtp.children import Child, Kept, State
 from wtp.config.keys import variables
 from wtp.config.schema import Settings
 from wtp.demo.figures import ledgers, measured
-from wtp.demo.plan import DemoOptions, Plan, prepare
+from wtp.demo.plan import PUBLISHER_NAME, DemoOptions, Plan, prepare
 from wtp.errors import WtpError
 
 Snapshot = dict[str, Any]
@@ -30,13 +31,10 @@ TAIL_S = 0.3
 """Seconds the consumer gets for what is still under way when the publisher has ended."""
 
 EVENTS = 50
-AFTER = {"router": "broker", "consumer": "broker", "publisher": "router"}
-"""Which process waits for which other one when the demo starts."""
-
 TAKEN = {"port-in-use", "port-taken"}
 """Codes of the errors of a router and a broker that cannot listen."""
 
-LEAVING = ("publisher", "consumer", "router", "broker")
+LEAVING = (("publisher",), ("consumer", "router"), ("broker",))
 """The order in which the processes end, so that nothing is lost on the way."""
 
 
@@ -106,26 +104,26 @@ class Demo:
         for name in plan.args:
             self._kept[name] = Kept(self._maker(plan, name), name, self._changed)
         async with asyncio.TaskGroup() as tasks:
-            for name, kept in self._kept.items():
-                before = self._kept.get(AFTER.get(name, ""))
-                tasks.create_task(self._run_after(before, kept))
+            for kept in self._kept.values():  # each waits by itself for those it needs
+                tasks.create_task(kept.run())
             try:
                 await self._until_done(plan, ready)
             finally:
                 self._ending = True
                 await self._leave()
 
-    async def _run_after(self, before: Kept | None, kept: Kept) -> None:
-        """Run one process once the one before it is ready."""
-        if before is not None:
-            with contextlib.suppress(WtpError):
-                await before.ready()
-        if before is None or before.state is not State.FAILED:
-            await kept.run()
-
     def _maker(self, plan: Plan, name: str) -> Callable[[], Child]:
         env = _neutral()
-        return lambda: self._make(plan.args[name], name=name, env=env, on_event=self._event)
+        starts = itertools.count(1)
+
+        def make() -> Child:
+            args = list(plan.args[name])
+            start = next(starts)
+            if name == "publisher":  # the router holds the name of a killed one for a while
+                args += ["--name", PUBLISHER_NAME if start == 1 else f"{PUBLISHER_NAME}-{start}"]
+            return self._make(args, name=name, env=env, on_event=self._event)
+
+        return make
 
     async def _until_done(self, plan: Plan, ready: Callable[[Snapshot], None]) -> None:
         """Wait until everything runs, then until the time is over or somebody stops it."""
@@ -158,9 +156,9 @@ class Demo:
 
     async def _leave(self) -> None:
         """End the processes so that each can still hand on what it has."""
-        for name in LEAVING:
-            await self._kept[name].stop()
-            if name == "publisher" and self._running_since is not None:
+        for names in LEAVING:
+            await asyncio.gather(*(self._kept[name].stop() for name in names))
+            if "publisher" in names and self._running_since is not None:
                 await asyncio.sleep(TAIL_S)
 
     def _info(self, plan: Plan) -> Snapshot:

@@ -34,7 +34,7 @@ def line(snapshot: Snapshot) -> str:
     states = [
         f"{name} {process['state']}"
         for name, process in (snapshot.get("processes") or {}).items()
-        if process["state"] != "running"
+        if process["state"] not in ("running", "stopped")
     ]
     parts = [
         f"{number(snapshot, 'elapsed_s'):.0f} s",
