@@ -23,6 +23,7 @@ from aioquic.quic.connection import (
     QuicReceiveContext,
     stream_is_client_initiated,
 )
+from aioquic.quic.events import StreamDataReceived
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicPacketType
 from aioquic.quic.packet_builder import (
     QuicDeliveryState,
@@ -58,7 +59,7 @@ _write_stream_limits _on_max_stream_data_delivery
 _ack_delay _ack_eliciting_sent_since_receipt _close_at _close_pending _handle_stream_frame
 _handshake_confirmed _idle_timeout _max_datagram_size _network_paths _payload_received _spin_bit
 _spin_highest_pn
-_state
+_state _events _local_max_data
 """
 
 
@@ -183,8 +184,11 @@ class FastConnection(QuicConnection):
                 return self._payload_received(context, rest)[0] or eliciting
             buffer.pull_uint8()
             eliciting = True
+            start = buffer.tell()
             try:
-                self._handle_stream_frame(context, kind, buffer)
+                if not self._read_next_bytes(kind, buffer):
+                    buffer.seek(start)
+                    self._handle_stream_frame(context, kind, buffer)
             except BufferReadError as error:
                 raise QuicConnectionError(
                     QuicErrorCode.FRAME_ENCODING_ERROR, kind, "Failed to parse frame"
@@ -197,6 +201,34 @@ class FastConnection(QuicConnection):
                 QuicFrameType.PADDING,
                 "Packet contains no frames",
             )
+        return True
+
+    def _read_next_bytes(self, kind: int, buffer: Buffer) -> bool:
+        """Read a STREAM frame that just continues a known stream; False for any other."""
+        number = buffer.pull_uint_var()
+        offset = buffer.pull_uint_var() if kind & 4 else 0
+        size = buffer.pull_uint_var() if kind & 2 else buffer.capacity - buffer.tell()
+        stream = self._streams.get(number)
+        if stream is None:
+            return False
+        receiver, end, limit = stream.receiver, offset + size, self._local_max_data
+        if (
+            not size
+            or receiver.is_finished
+            or not offset == receiver._buffer_start == receiver.highest_offset
+            or receiver._final_size is not None
+            or end > stream.max_stream_data_local
+            or limit.used + size > limit.value
+        ):
+            return False
+        data = buffer.pull_bytes(size)
+        receiver._buffer_start = receiver.highest_offset = end
+        limit.used += size
+        fin = bool(kind & 1)
+        if fin:
+            receiver._final_size = end
+            receiver.is_finished = True
+        self._events.append(StreamDataReceived(data=data, end_stream=fin, stream_id=number))
         return True
 
     def _record(

@@ -82,7 +82,7 @@ def verify_aioquic() -> None:
         ("QuicPacketPacer", connection._loss._pacer, "_max_datagram_size"),
         ("congestion control", connection._loss._cc, "_max_datagram_size"),
         ("QuicStreamSender", stream.sender, _STREAM_NAMES),
-        ("QuicStreamReceiver", stream.receiver, "_buffer"),
+        ("QuicStreamReceiver", stream.receiver, "_buffer _buffer_start _final_size"),
         ("HeaderProtection", HeaderProtection(b"aes-128-ecb", bytes(16)), _PROTECTION_NAMES),
         ("H3Connection", H3Connection(connection), _HTTP_NAMES),
     ]
