@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
 import pytest
@@ -41,6 +45,57 @@ def test_tools_have_nothing_to_say(argv: tuple[str, ...]) -> None:
     """The configuration is pyproject.toml's: mypy is strict there, the layers stand there."""
     result = run(str(BIN / argv[0]), *argv[1:])
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def _imported(path: Path) -> set[str]:
+    """Top-level names of the absolute imports of a module, wherever they stand in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module or "")
+    return {name.partition(".")[0] for name in names}
+
+
+def _distributions(lines: list[str]) -> set[str]:
+    """Normalised names out of requirement lines."""
+    found = (re.match(r"[A-Za-z0-9._-]+", line) for line in lines)
+    return {match[0].lower().replace("_", "-") for match in found if match}
+
+
+def _requirements(name: str) -> list[str]:
+    """What an installed package always requires; nothing for one that is not installed here."""
+    try:
+        return [line for line in requires(name) or [] if "extra ==" not in line]
+    except PackageNotFoundError:
+        return []
+
+
+def test_what_is_imported_is_declared() -> None:
+    """A package that is here by chance would be missing on the next machine.
+
+    What a declared package itself requires (yarl of aiohttp, say) comes with it.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [line for group in project["optional-dependencies"].values() for line in group]
+
+    def declared(lines: list[str]) -> set[str]:
+        names = _distributions(lines)
+        return names.union(*(_distributions(_requirements(name)) for name in names))
+
+    tests = set(project["optional-dependencies"]["test"])
+    for_users = declared(project["dependencies"] + [line for line in extras if line not in tests])
+    allowed = {"wtp": for_users, "tests": for_users | declared(extras)}
+    owners = packages_distributions()
+    strangers = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for tree, known in allowed.items()
+        for path in tracked(f"{tree}/*.py")
+        for name in _imported(path) - sys.stdlib_module_names - {"wtp", "tests", "_pytest"}
+        if known.isdisjoint(owner.lower().replace("_", "-") for owner in owners.get(name, []))
+    }
+    assert strangers == set()
 
 
 def test_modules_are_small() -> None:
