@@ -94,12 +94,7 @@ async def test_objects_in_both_framings_come_back(browser: str, tmp_path: Path) 
 async def read_topic(url: str, topic: str) -> list[Received]:
     client = BrokerClient(url)
     try:
-        reader = await client.reader(topic, start="earliest")
-        out = []
-        while reader.waiting or await reader.has_more():
-            out.append(await reader.receive())
-        await reader.close()
-        return out
+        return await client.history(topic)
     finally:
         await client.close()
 

@@ -29,15 +29,11 @@ async def read_back(url: str, topic: str, most: int) -> Timed:
         most: How many at most.
     """
     client = BrokerClient(url)
-    objects: list[tuple[int, bytes]] = []
     try:
-        reader = await client.reader(topic, start="earliest")
-        while len(objects) < most and (reader.waiting or await reader.has_more()):
-            message = await reader.receive()
-            objects.append((int(message.properties.get("capture_us", "0")), message.payload))
-        await reader.close()
+        found = await client.history(topic, most)
     finally:
         await client.close()
+    objects = [(int(one.properties.get("capture_us", "0")), one.payload) for one in found]
     first = objects[0][0] if objects else 0
     return [(at_us - first, payload) for at_us, payload in objects]
 

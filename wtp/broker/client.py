@@ -174,12 +174,6 @@ class Subscription:
         if self.durable:
             self._raw.negative_acknowledge(message.raw)
 
-    async def has_more(self) -> bool:
-        """Whether a reader has messages ahead of it; always false for a subscription."""
-        if self.durable:
-            return False
-        return bool(await self._client.call("look ahead", self._raw.has_message_available))
-
     async def seek_ms(self, publish_ms: int) -> None:
         """Go to the first message with this publish time (Unix ms) or later."""
         await self._client.call("seek", self._raw.seek, publish_ms)
@@ -202,6 +196,10 @@ class Subscription:
 
 def _ignore(_result: Any) -> None:
     """An acknowledgement has no one to tell: unconfirmed ones are delivered again."""
+
+
+def _place(position: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in position.split(":")[:2])
 
 
 class BrokerClient:
@@ -345,6 +343,25 @@ class BrokerClient:
                 reader.close()
 
         return await self.call(f"look at {topic}", newest)
+
+    async def history(self, topic: str, most: int = 0) -> list[Received]:
+        """What a topic holds now, from the earliest message on.
+
+        Args:
+            topic: Full topic name.
+            most: Messages at most; 0 for all.
+        """
+        end = await self.last_position(topic)
+        found: list[Received] = []
+        if end is None:
+            return found
+        reader = await self.reader(topic, start="earliest", queue=1000)
+        try:
+            while not found or (_place(found[-1].position) < _place(end) and len(found) != most):
+                found.append(await reader.receive())
+        finally:
+            await reader.close()
+        return found
 
     async def close(self) -> None:
         """Close everything; waits a bounded time for a broker that does not answer."""
