@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from urllib.parse import quote
 
 import typer
 
@@ -165,10 +166,11 @@ def create(
             )
         await client.create_topic(str(topic), partitions)
         if retention is not None:
-            await client.set_topic_retention(str(topic), *retention)
+            await client.set_retention(str(topic), *retention)
 
     _ask(settings, work)
-    values = {"name": str(topic), "partitions": partitions, "retention": retention}
+    kept = None if retention is None else {"minutes": retention[0], "mb": retention[1]}
+    values = {"name": str(topic), "partitions": partitions, "retention": kept}
     put(values, f"created {topic}", output)
 
 
@@ -200,7 +202,7 @@ def list_topics(
                 except NotFound:  # deleted in between
                     return None
 
-        names = [name for space in namespaces for name in sorted(await client.topics(space))]
+        names = [name for space in namespaces for name in sorted(await client.list_topics(space))]
         rows = await asyncio.gather(*(one(name) for name in names))
         return [row for row in rows if row is not None]
 
@@ -225,12 +227,32 @@ def describe(
 
     async def work(client: Client) -> dict[str, Any]:
         row = await _found(client, topic, lambda: _row(client, topic))
-        return {**row, "retention": await client.topic_retention(topic)}
+        return {**row, "retention": await _retention(settings, client, topic)}
 
     row = _ask(settings, work)
     from wtp.ui.topics import topic_page
 
     put(row, topic_page(row), output)
+
+
+async def _retention(settings: Settings, client: Client, topic: str) -> dict[str, Any]:
+    """How long messages stay: the topic's own rule, else that of its room; -1: no limit."""
+    from wtp.broker.adminhttp import TIMEOUT_S, AdminHttp
+
+    name = parse_topic(topic)
+    http = AdminHttp(settings.broker.admin, "", TIMEOUT_S)
+    try:
+        local = quote(name.local, safe="")
+        own = await http.json("GET", f"/{name.domain}/{name.namespace_path}/{local}/retention")
+    except BrokerError:  # topic policies may be switched off in a cluster
+        own = None
+    finally:
+        await http.close()
+    if own:
+        minutes, mb = int(own["retentionTimeInMinutes"]), int(own["retentionSizeInMB"])
+        return {"of": "topic", "minutes": minutes, "mb": mb}
+    policies = await client.policies(name.namespace_path)
+    return {"of": "room", "minutes": policies.retention_minutes, "mb": policies.retention_mb}
 
 
 async def _found(client: Client, topic: str, work: Callable[[], Awaitable[T]]) -> T:
@@ -239,7 +261,7 @@ async def _found(client: Client, topic: str, work: Callable[[], Awaitable[T]]) -
         return await work()
     except NotFound as error:
         try:
-            known = await client.topics(parse_topic(topic).namespace_path)
+            known = await client.list_topics(parse_topic(topic).namespace_path)
         except BrokerError:
             known = []
         there = ", ".join(sorted(name.rsplit("/", 1)[-1] for name in known)[:20])

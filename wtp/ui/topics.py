@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from wtp.ui.common import clean, size
+from wtp.ui.common import UNKNOWN, clean, size
 
 Row = dict[str, Any]
 
@@ -61,14 +61,16 @@ def topic_page(row: Row) -> RenderableType:
     return Group(*lines, Text(""), table)
 
 
-def retention_text(retention: Any) -> str:
-    """Retention in words: `24 h, 1024 MiB`."""
+def retention_text(retention: Mapping[str, Any] | None) -> str:
+    """Retention in words: `24 h, 1024 MiB (of its room)`."""
     if not retention:
-        return "that of its room"
-    minutes, mb = retention
+        return UNKNOWN
+    minutes, mb = retention["minutes"], retention["mb"]
+    origin = f" (of its {retention['of']})"
     if minutes == 0 or mb == 0:
-        return "none: gone once every subscription has it"
-    time = (
-        "for ever" if minutes < 0 else f"{minutes / 60:g} h" if minutes >= 60 else f"{minutes} min"
-    )
-    return f"{time}, {'no limit' if mb < 0 else f'{mb} MiB'}"
+        return f"none: gone once every subscription has it{origin}"
+    if minutes < 0:
+        time = "for ever"
+    else:
+        time = f"{minutes / 60:g} h" if minutes >= 60 else f"{minutes} min"
+    return f"{time}, {'no limit' if mb < 0 else f'{mb} MiB'}{origin}"
