@@ -195,16 +195,17 @@ def test_hand_tuned_send(
     send.is_chunk = chunk
     head = read_send(send.encode())
     known = -1 if highest is None else highest
-    assert tuple(head) == (producer, sequence, count, known, chunk, txn)
+    assert head == (producer, sequence, count, known, chunk, txn)
 
 
-@given(u64, u64, st.integers(-1, NO_ID - 1), st.integers(-1, 2**63), st.integers(-1, 2**63))
+@given(u64, u64, st.integers(-1, NO_ID - 1), st.integers(-1, 2**63), st.integers(0, 2**63))
 def test_hand_tuned_receipt(
     producer: int, sequence: int, highest: int, ledger: int, entry: int
 ) -> None:
-    place = MessageIdData(ledger & NO_ID, entry & NO_ID)
+    place = MessageIdData(ledger, entry) if ledger >= 0 else MessageIdData(NO_ID, NO_ID)
     declared = SendReceipt(producer, sequence, place, highest & NO_ID)
-    data = receipt(producer, sequence, highest, ledger, entry)
+    position = None if ledger < 0 else (ledger, entry)
+    data = receipt(producer, sequence, highest, position)
     assert data == command(Cmd.SEND_RECEIPT, declared)
 
 

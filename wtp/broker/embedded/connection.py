@@ -33,7 +33,9 @@ SOCKET_BUFFER_BYTES = 1024 * 1024
 MAX_UNRECEIPTED = 5000
 """Messages that may wait for the disk before reading from their connection stops."""
 
-_LOWEST = 1 << 62
+_MOST_PERMITS = 1 << 62
+# Plain integers: comparing with members of an IntEnum costs several times as much.
+_CONNECT, _SEND, _FLOW, _ACK = int(Cmd.CONNECT), int(Cmd.SEND), int(Cmd.FLOW), int(Cmd.ACK)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -128,13 +130,13 @@ class Connection(asyncio.BufferedProtocol):
         self.core.settle()
 
     def _take(self, kind: int, body: bytes, blob: bytes) -> None:
-        if not self.protocol_version and kind != Cmd.CONNECT:
+        if not self.protocol_version and kind != _CONNECT:
             self.close("a command before CONNECT")
-        elif kind == Cmd.SEND:
-            self._send(read_send(body), blob)
-        elif kind == Cmd.FLOW:
+        elif kind == _SEND:
+            self._send(body, blob)
+        elif kind == _FLOW:
             self._flow(*read_flow(body))
-        elif kind == Cmd.ACK:
+        elif kind == _ACK:
             self._ack(body)
         else:
             requests.take(self, kind, body)
@@ -259,28 +261,37 @@ class Connection(asyncio.BufferedProtocol):
         if self.producers.pop(producer_id, None) is not None:
             self.answer(Cmd.CLOSE_PRODUCER, CloseProducer(producer_id, NO_ID))
 
-    def _send(self, head: SendHead, blob: bytes) -> None:
-        producer, topic = self.producers.get(head.producer_id, (None, None))
-        if producer is None or topic is None or producer.fenced or not producer.ready:
+    def _send(self, body: bytes, blob: bytes) -> None:
+        head = read_send(body)
+        producer_id, sequence_id, messages, highest, _, transaction = head
+        known = self.producers.get(producer_id)
+        if known is None or known[0].fenced or not known[0].ready:
             self.close("SEND of an unknown or fenced producer")
             return
-        if head.transaction:
+        producer, topic = known
+        if transaction:
             self._refuse(head, Code.NOT_ALLOWED, "Transactions are not enabled.")
         elif not checksum_ok(blob):
             self._refuse(head, Code.CHECKSUM, "Checksum failed on the broker")
+        elif messages < 1:
+            self.close("SEND of no message")
         else:
             try:
                 position = topic.publish(producer, head, blob)
             except StorageError as error:
                 self._refuse(head, Code.PERSISTENCE, str(error))
                 return
-            self._receipt(topic, head, position)
+            data = receipt(producer_id, sequence_id, highest, position)
+            if topic.waits:
+                self._receipt_later(topic, head, data, position or topic.log.last)
+            else:
+                self.write(data)
 
-    def _receipt(self, topic: Topic, head: SendHead, position: Position | None) -> None:
-        ledger, entry = position or (-1, -1)
-        data = receipt(head.producer_id, head.sequence_id, head.highest, ledger, entry)
-        last = position or topic.log.last
-        if not topic.waits or last is None:
+    def _receipt_later(
+        self, topic: Topic, head: SendHead, data: bytes, position: Position | None
+    ) -> None:
+        """Send a receipt once the disk has the message."""
+        if position is None:
             self.write(data)
             return
 
@@ -296,17 +307,17 @@ class Connection(asyncio.BufferedProtocol):
 
         self._unreceipted += 1
         self._pace()
-        topic.when_durable(last, written)
+        topic.when_durable(position, written)
 
     def _refuse(self, head: SendHead, code: Code, why: str) -> None:
         self.core.send_errors += 1
-        error = SendError(head.producer_id, head.sequence_id, code, why)
+        error = SendError(head[0], head[1], code, why)
         self.answer(Cmd.SEND_ERROR, error)
 
     def _flow(self, consumer_id: int, permits: int) -> None:
         consumer, subscription = self.consumers.get(consumer_id, (None, None))
         if consumer is not None and subscription is not None:
-            consumer.permits = min(consumer.permits + permits, _LOWEST)
+            consumer.permits = min(consumer.permits + permits, _MOST_PERMITS)
             self.core.wake(subscription)
 
     def _ack(self, body: bytes) -> None:

@@ -8,6 +8,7 @@ per connection. So a burst costs one system call per peer, and a single message 
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Callable, Coroutine
@@ -21,12 +22,17 @@ from wtp.broker.embedded.store import Store
 from wtp.broker.embedded.topic import Topic
 from wtp.broker.embedded.watch import TopicWatchers
 from wtp.broker.naming import TopicName, parse_topic
-from wtp.errors import BrokerError, NotFound
+from wtp.errors import BrokerError, NotFound, StorageError
 
 if TYPE_CHECKING:
     from wtp.broker.embedded.connection import Connection
     from wtp.broker.embedded.subscription import Subscription
 
+
+_log = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+"""Pause after the disk refused."""
 
 DRAIN_S = 5.0
 """How long receipts may wait for the disk, and clients for their last bytes, at close."""
@@ -66,6 +72,7 @@ class Core:
         topics: The open topics by name.
         links: The connections.
         started: `time.monotonic()` when it began.
+        grown: Topics whose subscriptions are dispatched when the caller settles (an ordered set).
         past: What arrived at topics that are closed now, so that counters never fall.
         past_out: What was delivered by them.
         past_duplicates: What they took for sent again.
@@ -87,7 +94,7 @@ class Core:
         self._boot = secrets.token_hex(4)
         self._names = 0
         self._woken: dict[Subscription, None] = {}
-        self._grown: dict[Topic, None] = {}
+        self.grown: dict[Topic, None] = {}
         self._moved: dict[Subscription, None] = {}
         self._unsent: dict[Connection, None] = {}
         self._again = False
@@ -104,10 +111,6 @@ class Core:
         if not self._again:
             self._again = True
             self._loop.call_soon(self._settle_again)
-
-    def wake_all(self, topic: Topic) -> None:
-        """Dispatch all subscriptions of a topic when the caller settles."""
-        self._grown[topic] = None
 
     def cursor_changed(self, subscription: Subscription) -> None:
         """Write a cursor when the broker settles."""
@@ -127,22 +130,36 @@ class Core:
 
     def settle(self) -> None:
         """Do what came up: dispatch, keep cursors, write to the sockets."""
-        grown, self._grown = self._grown, {}
+        grown, self.grown = self.grown, {}
         woken, self._woken = self._woken, {}
         for topic in grown:
             for subscription in topic.subscriptions.values():
                 woken[subscription] = None
         for subscription in woken:
-            subscription.dispatch()
+            self._dispatch(subscription)
         for topic in grown:
             if topic.volatile:
                 topic.log.clear()  # type: ignore[attr-defined]  # volatile means MemoryLog
         moved, self._moved = self._moved, {}
         for subscription in moved:
-            subscription.save()
+            self._save(subscription)
         unsent, self._unsent = self._unsent, {}
         for link in unsent:
             link.flush()
+
+    def _dispatch(self, subscription: Subscription) -> None:
+        try:
+            subscription.dispatch()
+        except StorageError:
+            _log.exception("subscription %s cannot be served now", subscription.name)
+            self.call_later(RETRY_S, subscription.wake)
+
+    def _save(self, subscription: Subscription) -> None:
+        try:
+            subscription.save()
+        except StorageError:
+            _log.exception("the cursor of %s cannot be kept now", subscription.name)
+            self.call_later(RETRY_S, subscription.changed)
 
     def _settle_again(self) -> None:
         self._again = False
@@ -243,7 +260,7 @@ class Core:
         topic.save()
         for subscription in topic.subscriptions.values():
             self.forget_cursor(subscription)
-        self._grown.pop(topic, None)
+        self.grown.pop(topic, None)
         self.topics.pop(topic.name, None)
         self.past.add(topic.arrived)
         for subscription in topic.subscriptions.values():

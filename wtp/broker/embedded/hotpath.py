@@ -6,7 +6,6 @@ Each gives exactly what the declaration in `commands` gives; tests compare them.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 from wtp.broker.embedded.commands import Ack, Flow, MessageIdData, Send
 from wtp.broker.embedded.numbers import NO_ID
@@ -14,21 +13,16 @@ from wtp.broker.embedded.protobuf import read_varint, varint
 
 _SIZES = struct.Struct(">II")
 _NO_HIGHEST = b"\x20" + varint(NO_ID)
+_NOWHERE = (NO_ID, NO_ID)
 
 
-class SendHead(NamedTuple):
-    """What a SEND command says about its blob."""
-
-    producer_id: int
-    sequence_id: int
-    num_messages: int
-    highest: int
-    is_chunk: bool
-    transaction: bool
+SendHead = tuple[int, int, int, int, bool, bool]
+"""What a SEND command says: producer id, sequence id, number of messages, highest sequence id (-1
+when the client sent none), whether it is a chunk, whether it belongs to a transaction."""
 
 
 def read_send(body: bytes) -> SendHead:
-    """Decode SEND; `highest` is -1 when the client sent none.
+    """Decode SEND.
 
     Raises:
         WireError: it is no SEND.
@@ -55,7 +49,7 @@ def read_send(body: bytes) -> SendHead:
             highest = value
     if producer < 0 or sequence < 0 or messages > 0x7FFFFFFF:
         return _read_send_slowly(body)
-    return SendHead(producer, sequence, messages, highest, False, False)
+    return producer, sequence, messages, highest, False, False
 
 
 _PLAIN = frozenset((8, 16, 24, 48))
@@ -63,7 +57,7 @@ _PLAIN = frozenset((8, 16, 24, 48))
 
 def _read_send_slowly(body: bytes) -> SendHead:
     send = Send.decode(body)
-    return SendHead(
+    return (
         send.producer_id,
         send.sequence_id,
         send.num_messages,
@@ -73,21 +67,31 @@ def _read_send_slowly(body: bytes) -> SendHead:
     )
 
 
-def receipt(producer_id: int, sequence_id: int, highest: int, ledger: int, entry: int) -> bytes:
-    """Build a SEND_RECEIPT frame; -1 for `highest`, `ledger` or `entry` is sent as 2^64-1."""
-    place = b"\x08" + varint(ledger & NO_ID) + b"\x10" + varint(entry & NO_ID)
-    body = (
-        b"\x08"
-        + varint(producer_id)
-        + b"\x10"
-        + varint(sequence_id)
-        + b"\x1a"
-        + bytes((len(place),))
-        + place
-        + (_NO_HIGHEST if highest < 0 else b"\x20" + varint(highest))
+def receipt(
+    producer_id: int, sequence_id: int, highest: int, position: tuple[int, int] | None
+) -> bytes:
+    """Build a SEND_RECEIPT frame.
+
+    Args:
+        producer_id: As in the SEND.
+        sequence_id: As in the SEND.
+        highest: As in the SEND; -1 for none is sent as 2^64-1.
+        position: Where the message lies; None (it was stored before) is sent as 2^64-1 twice.
+    """
+    ledger, entry = position or _NOWHERE
+    place = b"\x08%b\x10%b" % (varint(ledger), varint(entry))
+    tail = _NO_HIGHEST if highest < 0 else b"\x20" + varint(highest)
+    who, which, at = varint(producer_id), varint(sequence_id), len(place)
+    size = len(who) + len(which) + at + len(tail) + 4
+    return b"%b\x08\x07\x3a%c\x08%b\x10%b\x1a%c%b%b" % (
+        _SIZES.pack(size + 8, size + 4),
+        size,
+        who,
+        which,
+        at,
+        place,
+        tail,
     )
-    size = len(body) + 4
-    return _SIZES.pack(size + 4, size) + b"\x08\x07\x3a" + bytes((len(body),)) + body
 
 
 def delivery_head(
@@ -110,14 +114,19 @@ def delivery_head(
         blob_bytes: Size of the blob that follows.
         epoch: The consumer's epoch, when it sent one.
     """
-    place = b"\x08" + varint(ledger) + b"\x10" + varint(entry) + tail
-    body = consumer + b"\x12" + bytes((len(place),)) + place
-    if redeliveries:
-        body += b"\x18" + varint(redeliveries)
+    place = b"\x08%b\x10%b%b" % (varint(ledger), varint(entry), tail)
+    end = b"\x18" + varint(redeliveries) if redeliveries else b""
     if epoch is not None:
-        body += b"\x28" + varint(epoch)
-    size = len(body) + 4
-    return _SIZES.pack(size + 4 + blob_bytes, size) + b"\x08\x09\x4a" + bytes((len(body),)) + body
+        end += b"\x28" + varint(epoch)
+    size = len(consumer) + 2 + len(place) + len(end)
+    return b"%b\x08\x09\x4a%c%b\x12%c%b%b" % (
+        _SIZES.pack(size + 8 + blob_bytes, size + 4),
+        size,
+        consumer,
+        len(place),
+        place,
+        end,
+    )
 
 
 def read_flow(body: bytes) -> tuple[int, int]:

@@ -106,27 +106,29 @@ class Topic:
             StorageError: The disk refuses.
         """
         published = publish_time(blob)
-        sequence = head.highest if head.highest > head.sequence_id else head.sequence_id
+        _, sequence, messages, highest, is_chunk, _ = head
         counts = True
         if self.dedup:
-            if head.sequence_id <= self.sequences.get(producer.name, -1):
+            if sequence <= self.sequences.get(producer.name, -1):
                 self.duplicates += 1
                 return None
-            if head.is_chunk:
+            if is_chunk:
                 meta = read_metadata(blob)
                 counts = (meta.chunk_id or 0) + 1 >= (meta.num_chunks or 1)
         now = time.time_ns() // 1_000_000
         if not now - CLOCK_SKEW_MS <= published <= now:
             published = now
-        position = self.log.append(blob, published, head.num_messages)
+        position = self.log.append(blob, published, messages)
         if self.dedup and counts:
-            self.sequences[producer.name] = sequence
+            self.sequences[producer.name] = highest if highest > sequence else sequence
         size = len(blob)
-        for traffic in (self.arrived, producer.traffic):
-            traffic.messages += head.num_messages
-            traffic.size_bytes += size
+        arrived, sent = self.arrived, producer.traffic
+        arrived.messages += messages
+        arrived.size_bytes += size
+        sent.messages += messages
+        sent.size_bytes += size
         if not self._waits:
-            self.core.wake_all(self)
+            self.core.grown[self] = None
         self._since_snapshot += 1
         if self._since_snapshot >= SNAPSHOT_ENTRIES:
             self.save_sequences()
@@ -162,7 +164,7 @@ class Topic:
                     error = failure
                 while self._pending and self._pending[0][0] <= position:
                     self._pending.popleft()[1](error)
-                self.core.wake_all(self)
+                self.core.grown[self] = None
                 self.core.settle()
         finally:
             self._syncing = False
