@@ -218,8 +218,13 @@ def test_finish_ends_the_open_group() -> None:
     rig.track.finish()
     rig.track.finish()
     assert rig.streams.all()[0].ended
-    rig.offer("d")
-    assert rig.dropped == {"no-session": 1}
+    rig.offer("dKd")
+    assert rig.dropped == {"no-session": 3}
+    rig.track.detach()
+    rig.track.attach(line_to(rig.streams, rig.clock), -1)
+    assert rig.keys == 1
+    rig.offer("K")
+    assert rig.seqs() == [1, 2, 6]
 
 
 def test_rates_and_queue_are_shown() -> None:

@@ -258,6 +258,7 @@ async def test_no_broker_behind_the_router(
     url: str, home: Standin, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wtp.publisher.connection.START_S", 0.5)
+    monkeypatch.setattr("wtp.publisher.connection.TAKEN_S", 0.7)
     home.refuse["video"] = "broker-unavailable"
     publisher = Publisher(settings_for(url, certificate), [SMALL], name="cam")
     with pytest.raises(BrokerUnavailable, match="video"):

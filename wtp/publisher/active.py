@@ -59,7 +59,7 @@ class Active:
 
     Attributes:
         over: Set when the session has ended.
-        changed: Set whenever a track was taken or refused, or the session ended.
+        changed: Set whenever the router greeted, took a track or refused it, or the session ended.
         failure: What ends the publisher: a refusal that will not pass.
         reason: Why the session ended, for people.
         draining: The router is about to leave.
@@ -230,6 +230,8 @@ class Active:
             case control.Drain():
                 _log.info("The router is leaving: %s.", message.reason or "no reason given")
                 self.draining.set()
+            case control.Welcome():
+                self.changed.set()
             case control.Error():
                 self._refuse(message)
             case _:

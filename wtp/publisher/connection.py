@@ -25,6 +25,9 @@ from wtp.transport.trust import Trust
 
 START_S = 5.0
 """How long the first session may take."""
+TAKEN_S = 15.0
+"""How long a router that answers may take for the tracks: it may have to create the room and to
+wait for its broker."""
 ATTEMPT_S = 1.0
 """How long a later attempt may take; a fresh one finds a router that came back sooner than the
 growing retransmission timer of an old one."""
@@ -265,11 +268,14 @@ class Connection:
         Raises:
             BrokerUnavailable: It has not, in time, although it answers.
         """
+        began = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout_at(None if self._target.wait else deadline):
+            async with asyncio.timeout_at(None if self._target.wait else deadline) as limit:
                 while len(active.attached) < len(self._tracks):
                     if active.over.is_set() or active.failure or self._closing.is_set():
                         return
+                    if active.conversation.welcome and not self._target.wait:
+                        limit.reschedule(max(deadline, began + TAKEN_S))
                     active.changed.clear()
                     await either(active.changed, self._closing)
         except TimeoutError:

@@ -102,6 +102,7 @@ class LiveTrack:
         self._seq = 0
         self._group = 0
         self._skipping = NO_SESSION
+        self._finished = False
         self._asked_key = False
         self._received = 0
         self._unconfirmed = 0
@@ -141,6 +142,7 @@ class LiveTrack:
     def attach(self, line: Line, last_seq: int) -> None:
         """The router took the track."""
         self._line = line
+        self._finished = False
         self.sent = self._received = self._unconfirmed = self._stale = 0
         self._asked_key = False
         if self._seq:
@@ -187,6 +189,7 @@ class LiveTrack:
     def finish(self) -> None:
         """End the open group."""
         self._end_group()
+        self._finished = True
         self._skipping = NO_SESSION
 
     def close(self) -> None:
@@ -215,7 +218,7 @@ class LiveTrack:
 
     def _refusal(self, unit: Unit, now_us: int) -> str:
         """Why an object cannot be sent; empty when it can."""
-        if self._line is None:
+        if self._line is None or self._finished:
             return NO_SESSION
         if len(unit.payload) > self.spec.kind.max_bytes:
             return TOO_LARGE
@@ -279,9 +282,10 @@ class LiveTrack:
         )
         try:
             group = self._stream_for(unit.key)
-        except (Refused, ConnectionFailed):
-            self._skip(QUEUE)
-            self.ledger.drop(QUEUE)
+        except (Refused, ConnectionFailed) as error:
+            reason = QUEUE if isinstance(error, Refused) else NO_SESSION
+            self._skip(reason)
+            self.ledger.drop(reason)
             return
         data = encode_head(self.spec.alias, obj) + unit.payload
         if not group.written:
