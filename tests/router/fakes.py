@@ -27,7 +27,7 @@ def clock(time: Time | None = None) -> Clock:
     return Clock(ClockDomain("boot", 0), time or Time())
 
 
-@dataclass
+@dataclass(eq=False)
 class FakeProducer:
     """Keeps what it is sent until `receipt` or `fail`."""
 

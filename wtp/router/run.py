@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import socket
 from collections import Counter
@@ -22,7 +21,7 @@ from wtp.children.broker import ensure_broker
 from wtp.clock import Clock, monotonic_us
 from wtp.config.load import broker_folder, certs_folder
 from wtp.config.schema import Settings
-from wtp.errors import ConnectionFailed, Refused, UsageError, WtpError
+from wtp.errors import Refused, UsageError, WtpError
 from wtp.model import Kind
 from wtp.router import https
 from wtp.router.link import BrokerLink
@@ -37,6 +36,7 @@ from wtp.wire import control
 log = logging.getLogger("wtp.router")
 
 STATS_S = 1.0
+FREE_PORT_TRIES = 10
 DRAIN_S = 3.0
 """How long clients get to finish once they were told."""
 GOODBYE = 0
@@ -95,12 +95,10 @@ class Router:
             ready: Called once with `address`, `url`, `cert_hash`, `broker` and `broker_data`.
 
         Raises:
-            ConnectionFailed: The address is in use.
+            WtpError: The address is in use (code `bind`).
             BrokerError: The embedded broker could not be started.
         """
         async with contextlib.AsyncExitStack() as stack:
-            tcp = self._bind()
-            stack.callback(tcp.close)
             hosts = sorted({self._host, "localhost", "127.0.0.1", "::1"} - {"0.0.0.0", "::", ""})  # noqa: S104 - left out, not bound
             self._certificate, _ = ensure_certificate(certs_folder(self._settings), hosts=hosts)
             self._broker = await ensure_broker(self._settings, say=log.info)
@@ -111,7 +109,8 @@ class Router:
             stack.push_async_callback(link.close)
             self._rooms = Rooms(self._settings, self._clock, link, admin, self._spawn)
             stack.push_async_callback(self._cancel_tasks)
-            self._server = await self._serve()
+            tcp, self._server = await self._listen()
+            stack.callback(tcp.close)
             stack.push_async_callback(self._server.close, GOODBYE, "the router is leaving")
             await self._serve_https(tcp, stack)
             self._spawn(link.watch())
@@ -185,8 +184,20 @@ class Router:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _listen(self) -> tuple[socket.socket, Server]:
+        """TCP and UDP on one number; with port 0 one that is free for both."""
+        for attempt in range(FREE_PORT_TRIES, 0, -1):
+            tcp = self._bind()
+            port = tcp.getsockname()[1]
+            try:
+                return tcp, await self._serve(port)
+            except WtpError:
+                tcp.close()
+                if self._port or attempt == 1:
+                    raise
+        raise AssertionError("unreachable")
+
     def _bind(self) -> socket.socket:
-        """The TCP socket; it fixes the port number for UDP too when that is 0."""
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -194,20 +205,14 @@ class Router:
             sock.bind((self._host, self._port))
         except OSError as error:
             sock.close()
-            if error.errno == errno.EADDRINUSE:
-                raise ConnectionFailed(
-                    f"{self._settings.router.listen} is in use.",
-                    hint="Stop what listens there, or choose another --listen; port 0 takes one.",
-                    code="port-in-use",
-                ) from error
-            raise ConnectionFailed(
-                f"Cannot listen on {self._settings.router.listen}: {error.strerror}.",
-                hint="Choose another --listen.",
+            raise WtpError(
+                f"Cannot listen on TCP {self._settings.router.listen}: {error.strerror}.",
+                hint="Choose another --listen (port 0 takes a free one), or stop what uses it.",
+                code="bind",
             ) from error
-        self._port = sock.getsockname()[1]
         return sock
 
-    async def _serve(self) -> Server:
+    async def _serve(self, port: int) -> Server:
         assert self._certificate  # noqa: S101 - set before this is called
         router = self._settings.router
         limits = Limits(
@@ -220,7 +225,7 @@ class Router:
         retry = router.retry if router.retry is not None else is_public(self._host)
         return await serve(
             self._host,
-            self._port,
+            port,
             self._certificate,
             self._accept,
             limits=limits,

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+from aiohttp.test_utils import BaseTestServer, TestServer
+from prometheus_client.parser import text_string_to_metric_families
+
+from wtp.router import https
+from wtp.transport.certs import Certificate, create_certificate
+
+SNAPSHOT: dict[str, Any] = {
+    "status": "ok",
+    "version": "1",
+    "uptime_s": 2.5,
+    "sessions": 3,
+    "connected": True,
+    "broker": "pulsar://b",
+    "notes": {"public/x": "no retention"},
+    "objects": {
+        "offered": 10,
+        "delivered": 7,
+        "in_flight": 1,
+        "bytes": 99,
+        "dropped": {"queue": 2},
+    },
+    "tracks": {"r/p/t": {"receipt": {"n": 3, "mean_ms": 2.0, "buckets": [1, 2] + [0] * 10}}},
+    "refused": {"origin": 4},
+    "transport": {"handshakes": 5},
+}
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Certificate:
+    return create_certificate(tmp_path)
+
+
+@pytest.fixture
+def snapshot() -> dict[str, Any]:
+    return dict(SNAPSHOT)
+
+
+@pytest.fixture
+async def server(
+    certificate: Certificate, snapshot: dict[str, Any]
+) -> AsyncIterator[BaseTestServer]:
+    app = https.build(
+        lambda: snapshot, lambda: {"boot_id": "b", "anchor_us": 1, "now_us": 2}, certificate
+    )
+    async with TestServer(app) as running:
+        yield running
+
+
+async def get(server: BaseTestServer, path: str) -> tuple[int, str]:
+    async with ClientSession() as session, session.get(server.make_url(path)) as answer:
+        return answer.status, await answer.text()
+
+
+async def test_health_has_version_uptime_and_notes(server: BaseTestServer) -> None:
+    status, text = await get(server, "/health")
+    assert status == 200
+    for word in ('"version": "1"', '"uptime_s": 2.5', "no retention"):
+        assert word in text
+
+
+async def test_ready_follows_the_broker_and_the_drain(
+    server: BaseTestServer, snapshot: dict[str, Any]
+) -> None:
+    assert (await get(server, "/ready"))[0] == 200
+    snapshot["connected"] = False
+    status, text = await get(server, "/ready")
+    assert status == 503
+    assert "broker" in text
+    snapshot.update(connected=True, status="draining")
+    assert "draining" in (await get(server, "/ready"))[1]
+
+
+async def test_clock_and_hash_are_open_to_pages(
+    server: BaseTestServer, certificate: Certificate
+) -> None:
+    async with ClientSession() as session:
+        async with session.get(server.make_url("/clock")) as answer:
+            assert await answer.json() == {"boot_id": "b", "anchor_us": 1, "now_us": 2}
+            assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        async with session.get(server.make_url("/cert-hash")) as answer:
+            assert (await answer.json())["value"] == certificate.sha256
+
+
+async def test_metrics_are_prometheus_text(server: BaseTestServer) -> None:
+    status, text = await get(server, "/metrics")
+    assert status == 200
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    dropped = families["wtp_router_dropped_objects"].samples[0]
+    assert (dropped.labels, dropped.value) == ({"reason": "queue"}, 2)
+    receipt = {
+        sample.labels.get("le"): sample.value
+        for sample in families["wtp_router_receipt_seconds"].samples
+        if sample.name.endswith("_bucket")
+    }
+    assert receipt["0.0005"] == 1
+    assert receipt["0.001"] == receipt["+Inf"] == 3
+
+
+async def test_stats_are_for_this_machine_only(
+    server: BaseTestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await get(server, "/stats"))[0] == 200
+    monkeypatch.setattr("aiohttp.web_request.BaseRequest.remote", "192.0.2.1")
+    assert (await get(server, "/stats"))[0] == 403
+    assert (await get(server, "/metrics"))[0] == 403
+    assert (await get(server, "/health"))[0] == 200
+
+
+def test_tls_is_1_3(certificate: Certificate) -> None:
+    assert https.tls(certificate).minimum_version.name == "TLSv1_3"

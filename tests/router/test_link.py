@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+import pytest
+
+from tests.router.fakes import FakeOwner, FakeProducer, clock, line, picture
+from wtp.broker.client import Producer
+from wtp.config.schema import QueueSettings
+from wtp.errors import BrokerError, BrokerUnavailable, NotFound
+from wtp.model import Kind, Track
+from wtp.router import link as module
+from wtp.router.link import BrokerLink
+from wtp.router.routes import LiveRoute, ReliableRoute, Route
+
+
+class FakeClient:
+    """A broker client whose broker can be away."""
+
+    made: list[FakeClient]
+
+    def __init__(self, url: str) -> None:
+        self.opened: list[FakeProducer] = []
+        self.errors: list[BrokerError] = []
+        self.closed = False
+        FakeClient.made.append(self)
+
+    async def producer(self, topic: str, *, name: str = "", max_pending: int = 0) -> Producer:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.opened.append(FakeProducer(topic=topic))
+        return cast(Producer, self.opened[-1])
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+Make = Callable[[], Awaitable[BrokerLink]]
+
+
+@pytest.fixture(autouse=True)
+def _client(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeClient.made = []
+    monkeypatch.setattr(module, "BrokerClient", FakeClient)
+    monkeypatch.setattr(module, "WATCH_S", 0.01)
+    monkeypatch.setattr(module, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(module, "FIRST_WAIT_S", 0.01)
+
+    async def there(url: str) -> bool:
+        return True
+
+    monkeypatch.setattr(module, "reachable", there)
+
+
+def live(name: str, topic: str = "t") -> LiveRoute:
+    track = Track("r", "p", name)
+    route = LiveRoute(track, Kind.VIDEO, "video/h264", topic, clock(), QueueSettings())
+    route.owner = FakeOwner()
+    return route
+
+
+def chat() -> ReliableRoute:
+    route = ReliableRoute(Track("r", "p", "chat"), Kind.CHAT, "text/plain", "c", clock())
+    route.owner = FakeOwner()
+    return route
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(2):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_live_tracks_share_a_producer_until_the_last_goes() -> None:
+    link = BrokerLink("pulsar://x")
+    first, second = live("a"), live("b")
+    await link.open(first)
+    await link.open(second)
+    client = FakeClient.made[0]
+    assert len(client.opened) == 1
+    link.remove(first)
+    await asyncio.sleep(0.02)
+    assert not client.opened[0].closed
+    link.remove(second)
+    await until(lambda: client.opened[0].closed)
+    await link.close()
+
+
+async def test_reliable_track_waits_for_the_broker_and_for_a_busy_name() -> None:
+    link = BrokerLink("pulsar://x")
+    FakeClient.made[0].errors = [BrokerUnavailable("down"), BrokerError("busy", code="busy")]
+    route = chat()
+    await link.open(route)
+    assert route.producer is not None
+    await link.close()
+
+
+async def test_refusal_for_good_is_raised() -> None:
+    link = BrokerLink("pulsar://x")
+    FakeClient.made[0].errors = [NotFound("no namespace")]
+    with pytest.raises(NotFound):
+        await link.open(chat())
+    await link.close()
+
+
+async def test_live_track_goes_on_without_a_broker_and_is_served_later() -> None:
+    link = BrokerLink("pulsar://x")
+    FakeClient.made[0].errors = [BrokerUnavailable("down")]
+    route = live("a")
+    await link.open(route)
+    assert route.producer is None
+    route.offer(picture(1, key=True))
+    watching = asyncio.create_task(link.watch())
+    await until(lambda: route.producer is not None)
+    assert FakeClient.made[0].opened[0].seqs == [1]
+    watching.cancel()
+    await link.close()
+
+
+async def test_producers_that_stay_away_are_opened_anew() -> None:
+    link = BrokerLink("pulsar://x")
+    routes: list[Route] = [live("a"), chat()]
+    for route in routes:
+        await link.open(route)
+    routes[1].offer(line(1))
+    old = FakeClient.made[0]
+    watching = asyncio.create_task(link.watch())
+    await until(lambda: link.connected)
+    for producer in old.opened:
+        producer.connected = False
+    await until(lambda: len(FakeClient.made) == 2 and len(FakeClient.made[1].opened) == 2)
+    await until(lambda: old.closed)
+    assert link.reopened == 1
+    resent = next(p for p in FakeClient.made[1].opened if p.topic == "c")
+    assert resent.seqs == [1]
+    old.opened[1].receipt()
+    assert routes[1].last_seq == 0, "a receipt of the old client is no receipt"
+    resent.receipt()
+    assert routes[1].last_seq == 1
+    await until(lambda: link.connected)
+    watching.cancel()
+    await link.close()
