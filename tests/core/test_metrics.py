@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wtp.metrics import MAX_LATENCY_US, Latency, Ledger
+from wtp.metrics import BUCKETS_MS, MAX_LATENCY_US, Buckets, Latency, Ledger
 
 steps = st.lists(
     st.tuples(st.sampled_from(["offer", "deliver", "drop", "stall"]), st.integers(0, 5)),
@@ -95,3 +95,24 @@ def test_negative_and_endless_values_are_counted_at_the_ends() -> None:
     assert latency.max_us == 2 * MAX_LATENCY_US
     assert latency.percentile_ms(100) == pytest.approx(MAX_LATENCY_US / 1000, rel=1e-3)
     assert latency.snapshot()["max_ms"] == 2 * MAX_LATENCY_US / 1000
+
+
+def test_empty_buckets_have_no_mean() -> None:
+    assert Buckets().snapshot() == {"n": 0, "mean_ms": None, "buckets": [0] * 12}
+
+
+@given(st.lists(st.integers(0, 2_000_000)))
+def test_each_value_is_in_the_first_bucket_that_holds_it(values: list[int]) -> None:
+    buckets = Buckets()
+    for value in values:
+        buckets.add(value)
+    lower = (-1.0, *BUCKETS_MS)
+    upper = (*BUCKETS_MS, float("inf"))
+    assert buckets.counts == [
+        sum(1 for value in values if low < value / 1000 <= high)
+        for low, high in zip(lower, upper, strict=True)
+    ]
+    snapshot = buckets.snapshot()
+    assert snapshot["n"] == len(values)
+    if values:
+        assert snapshot["mean_ms"] == pytest.approx(sum(values) / len(values) / 1000, abs=1e-3)
