@@ -202,7 +202,11 @@ def list_topics(
                 except NotFound:  # deleted in between
                     return None
 
-        names = [name for space in namespaces for name in sorted(await client.list_topics(space))]
+        try:
+            spaces = [sorted(await client.list_topics(space)) for space in namespaces]
+        except NotFound as error:
+            raise await _no_room(client, namespaces[0]) from error
+        names = [name for names in spaces for name in names]
         rows = await asyncio.gather(*(one(name) for name in names))
         return [row for row in rows if row is not None]
 
@@ -210,6 +214,14 @@ def list_topics(
     from wtp.ui.topics import topic_table
 
     put(rows, topic_table(rows), output)
+
+
+async def _no_room(client: Client, namespace: str) -> NotFound:
+    """That a room is missing, and which ones there are."""
+    tenant, _, room = namespace.partition("/")
+    rooms = [name.rpartition("/")[2] for name in await client.namespaces(tenant)]
+    hint = f"Rooms are: {', '.join(rooms[:20])}." if rooms else "There are no rooms yet."
+    return NotFound(f"There is no room {room!r}.", hint=hint)
 
 
 @app.command()

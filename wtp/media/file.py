@@ -147,7 +147,13 @@ class FileSource:
         target = _StandardInput(self._pacer) if self._spec == "-" else self._spec
         hint = "Check the path; `wtp publish --source testsrc` needs no file."
         with av_errors(f"{self.name} cannot be opened", hint):
-            self._container = av.open(target, timeout=(OPEN_S, READ_S))
+            try:
+                self._container = av.open(target, timeout=(OPEN_S, READ_S))
+            except av.error.InvalidDataError as error:
+                raise MediaError(
+                    f"{self.name} cannot be opened: it is no video, or damaged.",
+                    hint="Try it with ffprobe; `wtp publish --source testsrc` needs no file.",
+                ) from error
         streams = [s for s in self._container.streams.video if not _is_cover(s)]
         if not streams:
             kinds = ", ".join(sorted({s.type for s in self._container.streams})) or "nothing"

@@ -61,6 +61,10 @@ class Settings:
     high_water_bytes: int = 1024 * 1024
 
 
+DISK_LOG_S = 10.0
+"""Seconds between two log lines about a disk that takes nothing."""
+
+
 class Core:
     """All topics of one broker.
 
@@ -90,6 +94,7 @@ class Core:
         self.past_out = Traffic()
         self.past_duplicates = 0
         self.send_errors = 0
+        self._said_disk = float("-inf")
         self._loop = asyncio.get_running_loop()
         self._boot = secrets.token_hex(4)
         self._names = 0
@@ -99,6 +104,13 @@ class Core:
         self._unsent: dict[Connection, None] = {}
         self._again = False
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def disk_refused(self, error: StorageError) -> None:
+        """Log that messages cannot be kept, at most every ten seconds."""
+        now = time.monotonic()
+        if now - self._said_disk > DISK_LOG_S:
+            self._said_disk = now
+            _log.error("messages are refused: %s", error)
 
     def producer_name(self) -> str:
         """A name that no producer had before, in any run: de-duplication depends on it."""

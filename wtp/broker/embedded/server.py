@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import socket
 import time
 from collections.abc import Awaitable
@@ -17,7 +19,7 @@ from wtp.broker.embedded.core import Core, Settings
 from wtp.broker.embedded.http import HttpSide
 from wtp.broker.embedded.store import Store
 from wtp.broker.embedded.values import FsyncPolicy
-from wtp.errors import StorageError, UsageError
+from wtp.errors import ConnectionFailed, StorageError
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -89,7 +91,7 @@ class BrokerServer:
         """Bind both ports and begin to serve.
 
         Raises:
-            UsageError: A port cannot be bound.
+            ConnectionFailed: A port cannot be bound.
         """
         settings = self.settings
         loop = asyncio.get_running_loop()
@@ -155,7 +157,7 @@ async def serve_broker(settings: BrokerSettings, store: Store | None = None) -> 
 
     Raises:
         StorageError: The folder is locked by another broker, read-only, or of another format.
-        UsageError: A port cannot be bound.
+        ConnectionFailed: A port cannot be bound.
     """
     if store is None:
         store = Store(settings.folder, settings.fsync)
@@ -186,10 +188,15 @@ async def _bound(binding: Awaitable[_T], host: str, port: int) -> _T:
     try:
         return await binding
     except OSError as error:
-        raise UsageError(
-            f"Cannot listen on {host}:{port}: {error.strerror or error}.",
-            hint="Another broker may be running there; choose another port, or 0 for a free one.",
-            code="port-taken",
+        if error.errno == errno.EADDRINUSE:
+            raise ConnectionFailed(
+                f"{host}:{port} is in use.",
+                hint="Another broker may be running there; choose another port, or 0.",
+                code="port-in-use",
+            ) from error
+        raise ConnectionFailed(
+            f"Cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}.",
+            hint="Choose another address.",
         ) from error
 
 
