@@ -106,8 +106,7 @@ async def _guard(request: web.Request, handler: _Next) -> web.StreamResponse:
     origin = request.headers.get("Origin")
     if origin is not None and not _own_page(origin, request.host):
         raise web.HTTPForbidden(text="Cross-origin requests may not change anything.")
-    sent = request.headers.get("Content-Type")
-    wants_json = method == "PUT" or (method == "POST" and (sent or request.can_read_body))
+    wants_json = method == "PUT" or (method == "POST" and request.can_read_body)
     if wants_json and request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="HTTP 415 Unsupported Media Type")
     return await handler(request)
