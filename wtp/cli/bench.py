@@ -35,7 +35,17 @@ def _say(text: str) -> None:
 def _finish(name: str, figures: dict[str, Any], output: Output) -> None:
     from wtp.ui.bench import table
 
-    put(figures, table(name, figures), output)
+    rounded = _rounded(figures)
+    put(rounded, table(name, rounded), output)
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to a thousandth: more digits would claim what no run repeats."""
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
+    return round(value, 3) if isinstance(value, float) else value
 
 
 @app.command()
@@ -93,14 +103,16 @@ def router(
 @app.command()
 def broker(output: OutputFormat = Output.TABLE) -> None:
     """The embedded broker alone, produced to and consumed from by pulsar-client."""
-    from wtp.bench import broker as bench
+    from wtp.bench.broker import run
 
-    _finish("broker", bench.run(), output)
+    _say("about half a minute")
+    _finish("broker", run(), output)
 
 
 @app.command()
 def transport(mtu: Mtu = 1452, output: OutputFormat = Output.TABLE) -> None:
     """WebTransport alone: one stream per object from one process to another."""
-    from wtp.bench import transport as bench
+    from wtp.bench.transport import run
 
-    _finish("transport", bench.run(mtu=mtu), output)
+    _say("about twenty seconds")
+    _finish("transport", run(mtu=mtu), output)

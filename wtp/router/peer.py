@@ -86,7 +86,7 @@ class Peer:
         self._streams: dict[int, Incoming] = {}
         self._partial_bytes = 0
         self._control: int | None = None
-        self._greeted = False
+        self._greeted = self._flushing = False
         self._claiming: set[int] = set()
         self._legacy: dict[str, tuple[Route | None, list[LegacyObject]]] = {}
         self._receipts: set[int] = set()
@@ -137,7 +137,7 @@ class Peer:
         """The session is over."""
         self._closed = True
         self._heard.set()
-        log.info("session %s (%s) ended: code %d %s", self.id, self.name, code, reason)
+        log.info("session %s (%s) ended: code %d %.200r", self.id, self.name, code, reason)
         self._streams.clear()
         self._rooms.leave(self)
         self._gone(self)
@@ -268,10 +268,11 @@ class Peer:
                 self.tell(control.Pong(message.t0_us, now_us, self._clock.now_us()))
             case control.Offset():
                 self.offset = Offset(message.offset_us, max(0, message.error_us))
-            case control.Flush():
+            case control.Flush() if not self._flushing:
+                self._flushing = True
                 self._spawn(self._flush(message.sent))
             case control.Error():
-                log.warning("session %s says: %s %s", self.id, message.code, message.message)
+                log.warning("session %s says: %.200r", self.id, message.message)
             case control.Pong() | control.Stats():
                 pass
             case _:
@@ -348,6 +349,7 @@ class Peer:
             if not late and not any(route.ledger.in_flight for route in routes.values()):
                 break
             await asyncio.sleep(0.005)
+        self._flushing = False
         self.tell(control.Flushed(self._counts()))
 
     # The original platform's framing
