@@ -18,10 +18,12 @@ from wtp.config.load import override
 from wtp.config.schema import Settings
 from wtp.errors import BrokerUnavailable, ConnectionFailed, MediaError, Refused, UsageError
 from wtp.publisher import inputs
+from wtp.publisher.active import refusal
 from wtp.publisher.choice import ChatInput, DataInput, Input, VideoInput
 from wtp.publisher.run import Publisher
 from wtp.transport.certs import Certificate
 from wtp.transport.trust import Trust
+from wtp.wire import control
 
 SMALL = VideoInput("testsrc", size=(64, 48), fps=60)
 
@@ -228,8 +230,6 @@ async def test_a_silent_router_is_left(home: Standin, certificate: Certificate) 
 
 
 async def test_drain_flushes_and_comes_back(home: Standin, certificate: Certificate) -> None:
-    from wtp.wire import control
-
     async with serving(home, certificate) as (_, url):
         publisher = Publisher(settings_for(url, certificate), [SMALL], name="cam")
         running = asyncio.create_task(publisher.run(nothing))
@@ -252,6 +252,18 @@ async def test_a_taken_track_names_both_options(
     with pytest.raises(Refused, match=r"--name.*--track") as caught:
         await publisher.run(nothing)
     assert caught.value.exit_code == 4
+
+
+def test_a_refusal_keeps_the_routers_hint_apart() -> None:
+    taken = control.Error("name-taken", "Track a is taken. Choose another --name.", 1)
+    assert (refusal(taken).message, refusal(taken).hint) == (
+        "Track a is taken.",
+        "Choose another --name.",
+    )
+    bare = refusal(control.Error("name-taken", "Track a is taken.", 1))
+    assert "--track" in bare.hint
+    assert refusal(control.Error("no-room", "No room", 1)).message == "No room"
+    assert refusal(control.Error("broker-unavailable", "Down.", 1)).exit_code == 3
 
 
 async def test_no_broker_behind_the_router(

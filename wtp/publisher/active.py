@@ -38,15 +38,16 @@ _log = logging.getLogger(__name__)
 
 def refusal(message: control.Error) -> WtpError:
     """The router's error as one of ours, with what to do next."""
-    hint = ""
-    if message.code in ("name-taken", "track-taken") and "--name" not in message.message:
+    sentence, dot, hint = message.message.partition(". ")
+    sentence += dot.strip()
+    if message.code in ("name-taken", "track-taken") and "--name" not in hint:
         hint = "Choose another --name, or another --track."
     kind: type[WtpError] = Refused
     if message.code == BrokerUnavailable.code:
         kind = BrokerUnavailable
     elif message.code in ("not-found", BrokerError.code):
         kind = BrokerError
-    return kind(message.message, hint=hint, code=message.code)
+    return kind(sentence, hint=hint, code=message.code)
 
 
 class Active:
