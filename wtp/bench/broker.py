@@ -11,13 +11,12 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Any
 
-from hdrh.histogram import HdrHistogram
-
 from wtp.bench.machine import machine_line
 from wtp.broker.embedded.server import BrokerSettings, serve_broker
 from wtp.broker.embedded.values import FsyncPolicy
 from wtp.broker.load import Arrivals, Load, consume, produce
 from wtp.errors import BrokerError
+from wtp.metrics import Latency
 
 SMALL_BYTES = 500
 """A chat line or a sound frame with its properties."""
@@ -28,10 +27,6 @@ LARGE_BYTES = 20_000
 PICTURES_PER_S = 30.0
 END_S = 60.0
 """How long a process may take to end."""
-
-MAX_LATENCY_US = 60_000_000
-SIGNIFICANT = 3
-"""Digits that the histogram keeps."""
 
 
 def run(
@@ -76,7 +71,7 @@ def run(
         "mb_per_s": large_row["mb_per_s"],
         "from": "send",
         "to": "receive",
-        **percentiles(paced.latencies_us),
+        **_latency(paced.latencies_us),
         "small": small_row,
         "large": large_row,
         "paced": {"size_bytes": LARGE_BYTES, "per_s": PICTURES_PER_S},
@@ -87,14 +82,11 @@ def run(
     }
 
 
-def percentiles(latencies_us: list[int]) -> dict[str, Any]:
-    """Percentiles in ms, and how many values they stand on."""
-    histogram = HdrHistogram(1, MAX_LATENCY_US, SIGNIFICANT)
+def _latency(latencies_us: list[int]) -> dict[str, Any]:
+    latency = Latency()
     for value in latencies_us:
-        histogram.record_value(min(max(value, 1), MAX_LATENCY_US))
-    names = {"p50_ms": 50.0, "p90_ms": 90.0, "p99_ms": 99.0, "p999_ms": 99.9}
-    row = {name: histogram.get_value_at_percentile(at) / 1000 for name, at in names.items()}
-    return {**row, "max_ms": max(latencies_us, default=0) / 1000, "n": len(latencies_us)}
+        latency.add(value)
+    return latency.snapshot()
 
 
 def _rates(arrivals: Arrivals, size_bytes: int) -> dict[str, float]:

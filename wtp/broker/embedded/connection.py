@@ -69,6 +69,7 @@ class Connection(asyncio.BufferedProtocol):
         self._reading = True
         self._heard = True
         self._pinged = False
+        self._stuck_bytes = -1
         self._alive_check: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -204,6 +205,17 @@ class Connection(asyncio.BufferedProtocol):
         """Ping a silent client, close one that stays silent."""
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self.core.settings.keepalive_s, self._watch)
+        transport = self._transport
+        if transport is None:
+            return
+        if transport.is_closing() or self._paused:
+            # Bytes wait for the client; one that took none of them since the last time is gone.
+            waiting = transport.get_write_buffer_size()
+            if waiting == self._stuck_bytes:
+                transport.abort()
+            self._stuck_bytes = waiting
+            return
+        self._stuck_bytes = -1
         if not self._reading:
             return
         if not self._heard and (self._pinged or not self.protocol_version):
@@ -279,7 +291,7 @@ class Connection(asyncio.BufferedProtocol):
             try:
                 position = topic.publish(producer, head, blob)
             except StorageError as error:
-                self._refuse(head, Code.PERSISTENCE, str(error))
+                self._not_kept(head, error)
                 return
             data = receipt(producer_id, sequence_id, highest, position)
             if topic.waits:
@@ -303,11 +315,15 @@ class Connection(asyncio.BufferedProtocol):
             if error is None:
                 self.write(data)
             else:
-                self._refuse(head, Code.PERSISTENCE, str(error))
+                self._not_kept(head, error)
 
         self._unreceipted += 1
         self._pace()
         topic.when_durable(position, written)
+
+    def _not_kept(self, head: SendHead, error: StorageError) -> None:
+        self.core.disk_refused(error)
+        self._refuse(head, Code.PERSISTENCE, str(error))
 
     def _refuse(self, head: SendHead, code: Code, why: str) -> None:
         self.core.send_errors += 1

@@ -10,7 +10,7 @@ from wtp.broker.embedded.cursor import after
 from wtp.broker.embedded.dispatch import READ_BYTES, READ_ENTRIES, Source
 from wtp.broker.embedded.metadata import HASH_RANGE, key_slot, murmur3, read_metadata
 from wtp.broker.embedded.numbers import SubType
-from wtp.broker.embedded.shared import Shared
+from wtp.broker.embedded.shared import MAX_DELAYED, Shared
 from wtp.broker.embedded.values import Entry, Position
 from wtp.errors import BrokerError, WireError
 
@@ -185,7 +185,7 @@ class KeyShared(Shared):
                 return
             for entry in entries:
                 position = entry.position
-                if len(self.replay) >= LOOK_AHEAD:
+                if len(self.replay) >= LOOK_AHEAD or self.delayed >= MAX_DELAYED:
                     return
                 self.read_at = after(position)
                 if self.source.cursor.is_acked(position) or self._wait_for_time(entry):

@@ -45,6 +45,7 @@ _CODES = {
     "assign": Code.CONSUMER_ASSIGN,
     "incompatible": Code.INCOMPATIBLE_SCHEMA,
     "refused": Code.NOT_ALLOWED,
+    "too-many": Code.TOO_MANY_REQUESTS,
 }
 
 

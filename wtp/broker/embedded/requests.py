@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 SERVER_VERSION = "wtp-embedded-broker"
 """What CONNECTED calls this broker; clients show it and nothing else."""
 
+MAX_PER_CONNECTION = 10_000
+"""Producers and consumers that one connection may have."""
+
 PROTOCOL_VERSION = 21
 """Newest protocol version spoken (AUTO_CONSUME schemas are carried)."""
 
@@ -110,6 +113,7 @@ def _producer(link: Connection, message: Producer) -> None:
         raise BrokerError("Transactions are not enabled.", hint="Leave them out.", code="refused")
     if message.access not in list(Access):
         raise WireError("An unknown access mode.", hint="Use a Pulsar client.")
+    _check_room(link)
     topic = core.topic(message.topic)
     version = core.schemas.add(topic.name, message.schema)
     producer = TopicProducer(
@@ -127,6 +131,15 @@ def _producer(link: Connection, message: Producer) -> None:
     topic.add_producer(producer)
     link.producers[message.producer_id] = (producer, topic)
     _producer_success(link, message.request_id, producer, topic, version)
+
+
+def _check_room(link: Connection) -> None:
+    if len(link.producers) + len(link.consumers) >= MAX_PER_CONNECTION:
+        raise BrokerError(
+            "Too many producers and consumers on one connection.",
+            hint="Close some, or open another connection.",
+            code="too-many",
+        )
 
 
 def _producer_success(
@@ -168,6 +181,7 @@ def _subscribe(link: Connection, message: Subscribe) -> None:
         raise WireError("An unknown subscription type.", hint="Use a Pulsar client.")
     if not message.subscription:
         raise UsageError("The subscription has no name.", hint="Give it one.")
+    _check_room(link)
     topic = core.topic(message.topic, create=message.force_topic_creation)
     core.schemas.add(topic.name, message.schema)
     start = _start(message, topic)

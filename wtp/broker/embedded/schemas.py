@@ -16,6 +16,10 @@ NO_SCHEMA = frozenset({0, 21})
 """Types that declare nothing: bytes, and AUTO_CONSUME."""
 
 
+MAX_VERSIONS = 100
+"""Schemas that one topic may have."""
+
+
 class SchemaRegistry:
     """The schemas of all topics, in one small file of the data folder.
 
@@ -55,6 +59,12 @@ class SchemaRegistry:
             raise BrokerError(
                 f"Topic {topic} has a schema of type {known[-1]['type']}, not {record['type']}.",
                 hint="Use the topic's schema type, or another topic.",
+                code="incompatible",
+            )
+        if len(known) >= MAX_VERSIONS:
+            raise BrokerError(
+                f"Topic {topic} has {len(known)} schemas already.",
+                hint="Use one of them, or another topic.",
                 code="incompatible",
             )
         self._schemas[key] = [*known, record]

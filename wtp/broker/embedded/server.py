@@ -175,7 +175,7 @@ async def run_broker(settings: BrokerSettings, stop: asyncio.Event) -> None:
 
     Raises:
         StorageError: See `serve_broker`.
-        UsageError: See `serve_broker`.
+        ConnectionFailed: See `serve_broker`.
     """
     server = await serve_broker(settings)
     try:

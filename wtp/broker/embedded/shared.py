@@ -17,6 +17,9 @@ from wtp.errors import WireError
 if TYPE_CHECKING:
     import asyncio
 
+MAX_DELAYED = 100_000
+"""Delayed entries put aside before reading stops, so that memory stays bounded."""
+
 MAX_UNACKED_MESSAGES = 50_000
 """A consumer with that many unacknowledged messages gets no more (Pulsar's default)."""
 
@@ -196,6 +199,8 @@ class Shared(Dispatcher):
             if not entries:
                 return
             for entry in entries:
+                if len(self._delayed) >= MAX_DELAYED:
+                    return
                 position = entry.position
                 if self.source.cursor.is_acked(position) or self._wait_for_time(entry):
                     self.read_at = after(position)
