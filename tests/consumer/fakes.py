@@ -196,12 +196,12 @@ class FakeBroker:
             for reader in topic.readers:
                 await reader.close()
 
-    async def topics(self, namespace: str) -> list[str]:
+    async def list_topics(self, namespace: str, *, each_partition: bool = False) -> list[str]:
         if namespace != "public/default":
             raise NotFound(f"No namespace {namespace}.")
         return sorted(self.all)
 
-    async def namespaces(self, tenant: str) -> list[str]:
+    async def namespaces(self, tenant: str = "public") -> list[str]:
         return [f"{tenant}/default", f"{tenant}/lab"]
 
 

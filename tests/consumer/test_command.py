@@ -19,7 +19,7 @@ DOWN = ("--broker", "pulsar://127.0.0.1:9", "--admin", "http://127.0.0.1:9")
         (["video", "-o", "jsonl", "--window"], "-o jsonl and --window do not go together"),
         (["video", "-o", "json", "--raw", "-"], "cannot both go to standard output"),
         (["chat", "--preview"], "chat has no pictures"),
-        (["video", "--topic", "http://x/y"], "is not a topic"),
+        (["video", "--topic", "http://x/y"], "unknown domain"),
         (["video", "--cert-hash", "zz", "--router", "https://h/wt"], "64 hexadecimal digits"),
         (["video", "--router", "host:1"], "no router URL"),
         (["video", "--count", "-1"], "--count"),

@@ -64,10 +64,10 @@ async def test_without_a_directory_the_topic_is_taken_on_trust() -> None:
     assert (await locate(TOPIC, None, wait=False, note=said.append)).topics == (TOPIC,)
     broker = FakeBroker()
 
-    async def topics(namespace: str) -> list[str]:
+    async def list_topics(namespace: str, *, each_partition: bool = False) -> list[str]:
         raise BrokerUnavailable("No admin API.")
 
-    broker.topics = topics  # type: ignore[method-assign]  # an admin API that is down
+    broker.list_topics = list_topics  # type: ignore[method-assign]  # an admin API that is down
     assert (await locate(TOPIC, broker, wait=False, note=said.append)).topics == (TOPIC,)
     assert "cannot be asked" in said[0]
 

@@ -212,8 +212,9 @@ async def test_filters_by_publisher_track_and_kind() -> None:
     ):
         output = Collect()
         request = replace(wanted, kind=Kind.VIDEO, reading=EARLIEST, count=len(found))
-        await run(consumer(broker, request, output))
+        snapshot = await run(consumer(broker, request, output))
         assert [one.track for one in output.items] == found
+        assert snapshot["objects"] == len(found)
 
 
 async def test_messages_of_others_are_counted_and_handed_on() -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from wtp.broker.naming import TopicName, parse_topic
 from wtp.consumer.ports import Directory
-from wtp.errors import BrokerError, BrokerUnavailable, NotFound
+from wtp.errors import BrokerError, BrokerUnavailable, NotFound, Refused
 
 POLL_S = 0.25
 CONNECT_S = 2.0
@@ -67,10 +67,11 @@ async def _look(
     if directory is None:
         return (str(name),)
     try:
-        listed = [parse_topic(text) for text in await directory.topics(name.namespace_path)]
+        names = await directory.list_topics(name.namespace_path, each_partition=True)
+        listed = [parse_topic(text) for text in names]
     except NotFound:
         raise await _no_room(name, directory) from None
-    except BrokerError as error:
+    except (BrokerError, Refused) as error:
         note(f"The broker's admin API cannot be asked which topics exist: {error.message}")
         return (str(name),)
     parts = sorted((t for t in listed if t.partition >= 0 and t.whole == name), key=_number)
@@ -93,7 +94,7 @@ def _number(topic: TopicName) -> int:
 async def _no_room(name: TopicName, directory: Directory) -> NotFound:
     try:
         spaces = await directory.namespaces(name.tenant)
-    except BrokerError:
+    except (BrokerError, Refused):
         spaces = []
     rooms = sorted(space.rpartition("/")[2] for space in spaces)
     return NotFound(

@@ -104,12 +104,12 @@ class Broker(Protocol):
 
 
 class Directory(Protocol):
-    """What is used of the broker's admin API."""
+    """What is used of `wtp.broker.topics.Admin`."""
 
-    async def namespaces(self, tenant: str) -> Sequence[str]:
+    async def namespaces(self, tenant: str = "public") -> Sequence[str]:
         """Return the namespaces of a tenant, as `tenant/name`."""
         ...
 
-    async def topics(self, namespace: str) -> Sequence[str]:
-        """Return full topic names of `tenant/name`, partitions one by one; NotFound."""
+    async def list_topics(self, namespace: str, *, each_partition: bool = False) -> Sequence[str]:
+        """Return full topic names of `tenant/name`; raises NotFound."""
         ...

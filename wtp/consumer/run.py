@@ -67,6 +67,8 @@ class Consumer:
         self.stats = Statistics(sequences=request.reading.subscription_kind != "shared")
         self.ledger = Ledger()
         self.clock = ArrivalClock()
+        self.filtered = 0
+        """Messages of another kind, publisher or track than asked for; not counted elsewhere."""
         self.state = "starting"
         self.topics: tuple[str, ...] = ()
         self._make_broker = broker or _connect
@@ -221,6 +223,7 @@ class Consumer:
     async def _admit(self, feed: Feed, message: Message, live: bool) -> None:
         """Take one message in, unless it is not wanted or the count is complete."""
         if not self.request.wants(message):
+            self.filtered += 1
             feed.ack(message)
             return
         while self._complete():
@@ -305,7 +308,8 @@ class Consumer:
 
         Returns:
             Beside the statistics: `state`, `topics`, `duration_s`, `delivered` to the output,
-            `dropped` by reason, `in_flight`; objects = delivered + dropped + in_flight.
+            `dropped` by reason, `in_flight`; objects = delivered + dropped + in_flight; and
+            `filtered`, messages that were not asked for.
         """
         now_us = self._ended_us or monotonic_us()
         started_us = self._started_us or now_us
@@ -319,6 +323,7 @@ class Consumer:
             "delivered": self.ledger.delivered,
             "dropped": dict(self.ledger.dropped),
             "in_flight": self.ledger.in_flight,
+            "filtered": self.filtered,
             "clock_router": str(router) if router else None,
         }
 
@@ -329,10 +334,10 @@ def _connect(url: str) -> Broker:
     return BrokerClient(url)
 
 
-@contextlib.asynccontextmanager
-async def _admin(url: str) -> Any:
-    """Nobody to ask which topics exist."""
-    yield None
+def _admin(url: str) -> contextlib.AbstractAsyncContextManager[Directory]:
+    from wtp.broker.topics import Admin
+
+    return Admin(url)
 
 
 @contextlib.contextmanager

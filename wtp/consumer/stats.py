@@ -137,6 +137,9 @@ class TrackFigures:
         """Follow the sequence; returns by how many the count of missing objects changes."""
         if item.obj is None:
             return 0
+        if not item.instance and item.obj.seq <= 1:
+            # Senders that name no instance begin anew like this.
+            self.sequences.pop("", None)
         sequence = self.sequences.get(item.instance)
         if sequence is None:
             sequence = self.sequences[item.instance] = Sequence()

@@ -61,7 +61,7 @@ def screen(snapshot: Snapshot) -> RenderableType:
 def summary(snapshot: Snapshot) -> RenderableType:
     """What is said at the end."""
     seconds = snapshot["duration_s"]
-    rate = f", {snapshot['objects'] / seconds:.1f}/s" if seconds else ""
+    rate = f", {snapshot['objects'] / seconds:.1f}/s" if seconds >= 1 else ""
     head = Text(
         f"{snapshot['objects']} objects, {size(snapshot['bytes'])} in {seconds:.1f} s{rate}:"
         f" {snapshot['delivered']} delivered, dropped {drops(snapshot['dropped'])}."
@@ -78,6 +78,8 @@ def summary(snapshot: Snapshot) -> RenderableType:
     parts: list[RenderableType] = [head]
     if notes:
         parts.append(Text(f"Of these: {', '.join(notes)}."))
+    if snapshot["filtered"]:
+        parts.append(Text(f"{snapshot['filtered']} others were not asked for."))
     if snapshot["tracks"]:
         parts.append(tracks(snapshot))
     parts.append(hops(snapshot))
