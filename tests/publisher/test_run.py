@@ -123,6 +123,17 @@ async def test_real_footage_is_accounted_for(
     assert gaps == {40_000}
 
 
+async def test_a_film_behind_the_camera_interface(
+    url: str, home: Standin, certificate: Certificate, footage: Callable[[str], Path]
+) -> None:
+    pytest.importorskip("cv2", exc_type=ImportError)
+    camera = VideoInput(str(footage("bigbuckbunny.mp4")), camera=True, size=(160, 90))
+    publisher = Publisher(settings_for(url, certificate), [camera], name="cam", count=12)
+    await publisher.run(nothing)
+    assert home.seqs("video") == list(range(1, 13))
+    assert_balanced(publisher.snapshot())
+
+
 async def test_data_file_arrives_in_order_and_is_receipted(
     url: str, home: Standin, certificate: Certificate, tmp_path: Path
 ) -> None:
