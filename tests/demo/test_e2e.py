@@ -159,27 +159,32 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("name", NAMES)
-async def test_each_process_recovers(demo: Child, name: str) -> None:
+async def test_each_process_in_turn_recovers(demo: Child) -> None:
     def count() -> int:
         latency = demo.last.get("latency") or {}
         return int(latency.get("n") or 0)
 
+    def restarted(name: str) -> Callable[[], bool]:
+        return lambda: bool(demo.last["processes"][name]["restarts"] == 1)
+
+    def flowing(before: int) -> Callable[[], bool]:
+        return lambda: count() > before + 5 or 5 < count() < before
+
     async with patience("no latency", demo):
         await until(lambda: count() > 0)
-    os.kill(demo.last["processes"][name]["pid"], 9)
-    async with patience(f"{name} did not come back", demo):
-        await until(lambda: demo.last["processes"][name]["restarts"] == 1)
-    states = {process["state"] for process in demo.last["processes"].values()}
-    assert states == {"running"}
-    before = count()
-    async with patience(f"no objects after {name} came back", demo):
-        await until(lambda: count() > before + 5 or 5 < count() < before)
-    texts = " ".join(event["text"] for event in demo.last["events"])
-    assert f"{name} ended" in texts
-    assert f"{name} is back after" in texts
-    ledgers = demo.last["ledgers"]
-    assert all(ledger["balanced"] for ledger in ledgers.values()), ledgers
+    for name in NAMES:
+        os.kill(demo.last["processes"][name]["pid"], 9)
+        async with patience(f"{name} did not come back", demo):
+            await until(restarted(name))
+        states = {process["state"] for process in demo.last["processes"].values()}
+        assert states == {"running"}
+        async with patience(f"no objects after {name} came back", demo):
+            await until(flowing(count()))
+        texts = " ".join(event["text"] for event in demo.last["events"])
+        assert f"{name} ended" in texts
+        assert f"{name} is back after" in texts
+        ledgers = demo.last["ledgers"]
+        assert all(ledger["balanced"] for ledger in ledgers.values()), ledgers
 
 
 def test_the_module_runs_from_anywhere(wtp_process: Processes, tmp_path: Path) -> None:

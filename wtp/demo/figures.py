@@ -34,7 +34,7 @@ def measured(publisher: Snapshot, consumer: Snapshot) -> dict[str, Any]:
             "fps": consumer.get("fps"),
             "bitrate_bps": consumer.get("rate"),
             "sent_fps": track.get("fps"),
-            "round_trip_ms": publisher.get("round_trip_ms"),
+            "round_trip_ms": publisher.get("rtt_ms"),
         },
     }
 

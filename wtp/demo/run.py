@@ -31,7 +31,7 @@ TAIL_S = 0.3
 """Seconds the consumer gets for what is still under way when the publisher has ended."""
 
 EVENTS = 50
-TAKEN = {"port-in-use", "port-taken"}
+TAKEN = {"port-in-use", "bind"}
 """Codes of the errors of a router and a broker that cannot listen."""
 
 LEAVING = (("publisher",), ("consumer", "router"), ("broker",))

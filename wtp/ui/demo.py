@@ -89,7 +89,7 @@ def _title(snapshot: Snapshot) -> Text:
     text = Text("wtp demo", style="bold")
     elapsed = seconds(number(snapshot, "elapsed_s"))
     length = snapshot.get("duration_s")
-    text.append(f"  {elapsed}" + (f", ends after {seconds(length)}" if length else ""))
+    text.append(f"  {elapsed}" + (f", runs {seconds(length)}" if length else ""))
     text.append("  Ctrl-C ends it", style="dim")
     return text
 

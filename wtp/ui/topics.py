@@ -20,8 +20,8 @@ def topic_table(rows: Sequence[Row]) -> RenderableType:
         return Text("There are no topics. `wtp topics create video` makes one; so does publishing.")
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
     for title in ("room", "topic"):
-        table.add_column(title, overflow="fold")
-    for title in ("partitions", "messages", "size", "producers", "subscriptions", "backlog"):
+        table.add_column(title, overflow="fold", min_width=10)
+    for title in ("parts", "messages", "size", "prod", "subs", "backlog"):
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
