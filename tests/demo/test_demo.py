@@ -166,7 +166,7 @@ async def test_free_ports_when_somebody_was_faster(
         return 1, 2, 3
 
     monkeypatch.setattr(plan_module, "choose_ports", ports)
-    monkeypatch.setenv("CODE", "port-in-use")
+    monkeypatch.setenv("CODE", "bind")
     await Demo(Settings(), DemoOptions(duration_s=0), make).run(lambda _: None)
     assert asked == [True, False]
     assert not list((tmp_path / "tmp").iterdir())

@@ -32,10 +32,21 @@ Values = dict[str, Any]
 class Run(Process):
     """A process with `--child`: its events are read back, its stdin is the life line."""
 
+    def __init__(self, popen: subprocess.Popen[bytes], argv: list[str], out: Path, err: Path):
+        super().__init__(popen, argv, out, err)
+        self._events: list[Values] = []
+        self._file = out
+        self._read_bytes = 0
+
     def events(self) -> list[Values]:
         """All events so far."""
-        whole = self.stdout.rpartition("\n")[0]
-        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
+        with self._file.open("rb") as file:
+            file.seek(self._read_bytes)
+            whole, newline, _ = file.read().rpartition(b"\n")
+        self._read_bytes += len(whole + newline)
+        lines = whole.splitlines()
+        self._events += [json.loads(line) for line in lines if line.startswith(b"{")]
+        return self._events
 
     def event(self, name: str, timeout_s: float = START_S) -> Values:
         """Wait for the first event of a name."""

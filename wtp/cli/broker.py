@@ -56,7 +56,7 @@ class EmbeddedBroker:
 
         Raises:
             StorageError: The folder is in use by another broker, read-only or damaged beyond use.
-            ConnectionFailed: A port cannot be bound.
+            WtpError: A port cannot be bound.
         """
         from wtp.broker.embedded.server import BrokerSettings, serve_broker
         from wtp.broker.embedded.store import Store

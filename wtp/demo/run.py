@@ -32,7 +32,7 @@ TAIL_S = 0.3
 
 EVENTS = 50
 TAKEN = {"port-in-use", "bind"}
-"""Codes of the errors of a router and a broker that cannot listen."""
+"""Code of the error of a router or a broker that cannot listen."""
 
 LEAVING = (("publisher",), ("consumer", "router"), ("broker",))
 """The order in which the processes end, so that nothing is lost on the way."""

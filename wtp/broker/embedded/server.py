@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import socket
@@ -19,7 +18,7 @@ from wtp.broker.embedded.core import Core, Settings
 from wtp.broker.embedded.http import HttpSide
 from wtp.broker.embedded.store import Store
 from wtp.broker.embedded.values import FsyncPolicy
-from wtp.errors import ConnectionFailed, StorageError
+from wtp.errors import StorageError, WtpError
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -91,7 +90,7 @@ class BrokerServer:
         """Bind both ports and begin to serve.
 
         Raises:
-            ConnectionFailed: A port cannot be bound.
+            WtpError: A port cannot be bound.
         """
         settings = self.settings
         loop = asyncio.get_running_loop()
@@ -157,7 +156,7 @@ async def serve_broker(settings: BrokerSettings, store: Store | None = None) -> 
 
     Raises:
         StorageError: The folder is locked by another broker, read-only, or of another format.
-        ConnectionFailed: A port cannot be bound.
+        WtpError: A port cannot be bound.
     """
     if store is None:
         store = Store(settings.folder, settings.fsync)
@@ -188,15 +187,10 @@ async def _bound(binding: Awaitable[_T], host: str, port: int) -> _T:
     try:
         return await binding
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise ConnectionFailed(
-                f"{host}:{port} is in use.",
-                hint="Another broker may be running there; choose another port, or 0.",
-                code="port-in-use",
-            ) from error
-        raise ConnectionFailed(
-            f"Cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}.",
-            hint="Choose another address.",
+        raise WtpError(
+            f"Cannot listen on TCP {host}:{port}: {os.strerror(error.errno or 0)}.",
+            hint="Another broker may be running there; choose another port, or 0 for a free one.",
+            code="bind",
         ) from error
 
 
