@@ -350,6 +350,7 @@ async def test_stopping_does_not_wait_for_an_output_that_hangs(
         await until(output.entered.is_set)
         role.stop()
         snapshot = await task
+    assert output.closed == 0, "it would hang, too"
     gate.set()
     assert snapshot["dropped"] == {"stopped": 5}
 

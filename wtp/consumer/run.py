@@ -79,6 +79,7 @@ class Consumer:
         self._stop = asyncio.Event()
         self._room = asyncio.Event()
         self._worker: Worker | None = None
+        self._hangs = False
         self._broker: Broker | None = None
         self._warm = request.warmup_s <= 0
         self._started_us: int | None = None
@@ -111,9 +112,10 @@ class Consumer:
             pass
         finally:
             self._settle()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(FINISH_S):
-                    await self._call(self.output.close)
+            if not self._hangs:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(FINISH_S):
+                        await self._call(self.output.close)
             if self._worker is not None:
                 self._worker.close()
             await self._leave()
@@ -153,7 +155,8 @@ class Consumer:
             for task in reading:
                 task.cancel()
             self._pending.close()
-            await asyncio.wait({writing}, timeout=FINISH_S)
+            _, slow = await asyncio.wait({writing}, timeout=FINISH_S)
+            self._hangs = bool(slow)
             writing.cancel()
 
     async def _measure(self) -> None:

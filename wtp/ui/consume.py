@@ -107,8 +107,10 @@ def tracks(snapshot: Snapshot) -> Table:
     return table
 
 
-def hops(snapshot: Snapshot) -> Table:
+def hops(snapshot: Snapshot) -> RenderableType:
     """A row per hop and one for the whole way; `unknown` where a stamp is missing."""
+    if not any(way["n"] for way in snapshot["latency"]["hops"].values()):
+        return Text("latency unknown: no live object with stamps has come")
     table = _table("latency", "n", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms")
     latency = snapshot["latency"]
     ways = [*latency["hops"].items(), ("capture->receive", latency["total"])]
