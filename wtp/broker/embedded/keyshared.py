@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable
 
 from wtp.broker.embedded.consumer import Consumer
@@ -75,14 +76,18 @@ class KeyShared(Shared):
         self._make_ring()
 
     def _make_ring(self) -> None:
-        if not self.sticky:
-            points = [
-                (murmur3(f"{c.name}-{id(c.link)}-{c.consumer_id}-{n}".encode()) % HASH_RANGE, n, c)
-                for c in self.consumers
-                for n in range(POINTS)
+        """Place the consumers by their names; equal names are told apart by a number."""
+        if self.sticky:
+            return
+        names = Counter[str]()
+        self._ring = []
+        for consumer in self.consumers:
+            name = f"{consumer.name}-{names[consumer.name]}"
+            names[consumer.name] += 1
+            self._ring += [
+                (murmur3(f"{name}-{n}".encode()) % HASH_RANGE, consumer) for n in range(POINTS)
             ]
-            points.sort(key=lambda point: (point[0], point[2].name, point[1]))
-            self._ring = [(slot, c) for slot, _, c in points]
+        self._ring.sort(key=lambda point: (point[0], point[1].name))
 
     def _forget(self) -> None:
         super()._forget()
