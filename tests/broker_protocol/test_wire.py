@@ -1,4 +1,4 @@
-"""What a real Pulsar answers on the wire, case by case, and that this broker answers the same."""
+"""What a real Pulsar answers on the wire, case by case: connections, names, lists."""
 
 from __future__ import annotations
 
@@ -8,23 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.broker_protocol.wire import Wire, bench, blob
+from tests.broker_protocol.wire import bench, blob
 from wtp.broker.embedded.answers import (
-    AckResponse,
-    ActiveConsumerChange,
-    ConsumerStatsResponse,
     Deliver,
     Empty,
     Error,
-    GetLastMessageIdResponse,
-    GetOrCreateSchemaResponse,
-    GetSchemaResponse,
     GetTopicsResponse,
     LookupResponse,
     PartitionedMetadataResponse,
     ProducerSuccess,
-    SendError,
-    SendReceipt,
     Success,
     WatchTopicsSuccess,
     WatchTopicsUpdate,
@@ -35,14 +27,10 @@ from wtp.broker.embedded.commands import (
     Connect,
     ConsumerStats,
     GetLastMessageId,
-    GetOrCreateSchema,
-    GetSchema,
     GetTopics,
     Lookup,
-    MessageIdData,
     PartitionedMetadata,
     Redeliver,
-    Schema,
     Seek,
     Send,
     Transaction,
@@ -52,8 +40,7 @@ from wtp.broker.embedded.commands import (
 )
 from wtp.broker.embedded.core import Settings
 from wtp.broker.embedded.frames import command, frame
-from wtp.broker.embedded.numbers import LATEST_ID, NO_ID, Cmd
-from wtp.broker.embedded.protobuf import Message
+from wtp.broker.embedded.numbers import Cmd
 
 FAST = Settings(keepalive_s=0.1, liveness_s=0.1, failover_delay_s=0.05)
 
@@ -136,67 +123,6 @@ async def test_names_that_cannot_be(tmp_path: Path, topic: str, code: int) -> No
         assert refused.error == code
 
 
-async def test_send_receipt(tmp_path: Path) -> None:
-    async with bench(tmp_path) as b, await b.wire() as wire:
-        made = await wire.produce(name="mine")
-        assert isinstance(made, ProducerSuccess)
-        assert (made.name, made.last_sequence_id, made.ready) == ("mine", -1, True)
-        receipt = await wire.published(3)
-        assert receipt.message_id == MessageIdData(7, 0)
-        assert (receipt.sequence_id, receipt.highest_sequence_id) == (3, NO_ID)
-        again = await wire.published(3)
-        assert again.message_id == MessageIdData(NO_ID, NO_ID)
-        wire.send(Cmd.SEND, Send(1, 4, 3, highest_sequence_id=6), blob(4, num_messages=3))
-        batch = await wire.expect(SendReceipt)
-        assert batch.highest_sequence_id == 6
-        wire.send(Cmd.CLOSE_PRODUCER, CloseProducer(1, 5))
-        assert (await wire.expect(Success)).request_id == 5
-        reopened = await wire.produce(name="mine")
-        assert isinstance(reopened, ProducerSuccess)
-        assert reopened.last_sequence_id == 6
-
-
-async def test_without_deduplication(tmp_path: Path) -> None:
-    async with bench(tmp_path) as b, await b.wire() as wire:
-        await wire.produce("public/off/t", name="mine")
-        for number in (0, 1):
-            receipt = await wire.published(3)
-            assert receipt.message_id == MessageIdData(7, number)
-        wire.send(Cmd.CLOSE_PRODUCER, CloseProducer(1, 5))
-        await wire.expect(Success)
-        reopened = await wire.produce("public/off/t", name="mine")
-        assert isinstance(reopened, ProducerSuccess)
-        assert reopened.last_sequence_id == -1
-
-
-async def test_checksums(tmp_path: Path) -> None:
-    async with bench(tmp_path) as b, await b.wire() as wire:
-        await wire.produce()
-        wire.send(Cmd.SEND, Send(1, 1), blob(1)[:-1] + b"X")
-        refused = await wire.expect(SendError)
-        assert (refused.sequence_id, refused.error) == (1, 9)
-        bare = blob(2)[6:]
-        wire.send(Cmd.SEND, Send(1, 2), bare)
-        await wire.expect(SendReceipt)
-        await wire.subscribe(initial_position=1)
-        wire.flow(10)
-        await wire.expect(Deliver)
-        assert wire.blob == bare
-
-
-async def test_the_blob_comes_as_it_was_sent(tmp_path: Path) -> None:
-    async with bench(tmp_path) as b, await b.wire() as wire:
-        await wire.produce()
-        sent = blob(1, b"odd \x00 payload", partition_key="k", event_ms=5)
-        wire.send(Cmd.SEND, Send(1, 1), sent)
-        await wire.expect(SendReceipt)
-        await wire.subscribe(initial_position=1)
-        wire.flow(1)
-        message = await wire.expect(Deliver)
-        assert (message.message_id, message.redelivery_count) == (MessageIdData(7, 0), None)
-        assert wire.blob == sent
-
-
 async def test_same_ids_again(tmp_path: Path) -> None:
     async with bench(tmp_path) as b, await b.wire() as wire:
         first = await wire.produce()
@@ -206,83 +132,6 @@ async def test_same_ids_again(tmp_path: Path) -> None:
         assert first.name == second.name != ""
         assert isinstance(await wire.subscribe(), Success)
         assert isinstance(await wire.subscribe(), Success)
-
-
-async def test_names_taken(tmp_path: Path) -> None:
-    async with bench(tmp_path) as b, await b.wire() as wire, await b.wire() as other:
-        await wire.produce(name="n")
-        refused = await other.produce(name="n")
-        assert isinstance(refused, Error)
-        assert refused.error == 16
-        await wire.quiet()  # the holder is asked whether it lives
-        await wire.subscribe()
-        busy = await other.subscribe()
-        assert isinstance(busy, Error)
-        assert busy.error == 5
-        type_mismatch = await other.subscribe(sub_type=1)
-        assert isinstance(type_mismatch, Error)
-        assert type_mismatch.error == 5
-
-
-async def test_a_dead_holder_loses_its_name(tmp_path: Path) -> None:
-    async with bench(tmp_path, Settings(liveness_s=0.05)) as b:
-        dead, other = await b.wire(), await b.wire()
-        async with dead, other:
-            await dead.produce(name="n")
-            refused = await other.produce(name="n")
-            assert isinstance(refused, Error)
-            async with asyncio.timeout(5):
-                while not isinstance(await other.produce(name="n"), ProducerSuccess):
-                    await asyncio.sleep(0.02)
-
-
-async def test_exclusive_producers(tmp_path: Path) -> None:
-    async with bench(tmp_path) as b, await b.wire() as one, await b.wire() as two:
-        made = await one.produce(access=1)
-        assert isinstance(made, ProducerSuccess)
-        assert made.topic_epoch == 0
-        for access, code in ((1, 25), (0, 16)):
-            refused = await two.produce(access=access)
-            assert isinstance(refused, Error)
-            assert refused.error == code
-        one.send(Cmd.CLOSE_PRODUCER, CloseProducer(1, 5))
-        await one.expect(Success)
-        shared = await two.produce(access=0)
-        assert isinstance(shared, ProducerSuccess)
-        refused = await one.produce(access=1)
-        assert isinstance(refused, Error)
-        assert refused.error == 25
-
-
-async def test_wait_for_exclusive(tmp_path: Path) -> None:
-    async with bench(tmp_path) as b, await b.wire() as one, await b.wire() as two:
-        await one.produce(access=2)
-        waiting = await two.produce(access=2)
-        assert isinstance(waiting, ProducerSuccess)
-        assert not waiting.ready
-        one.send(Cmd.CLOSE_PRODUCER, CloseProducer(1, 5))
-        later = await two.expect(ProducerSuccess)
-        assert later.ready
-        assert (later.request_id, later.topic_epoch) == (waiting.request_id, 1)
-        two.publish(1)
-        await two.expect(SendReceipt)
-
-
-async def test_fencing(tmp_path: Path) -> None:
-    async with bench(tmp_path) as b, await b.wire() as one, await b.wire() as two:
-        await one.produce()
-        await one.published(1)
-        taken = await two.produce(access=3)
-        assert isinstance(taken, ProducerSuccess)
-        await one.quiet()
-        one.publish(2)
-        assert await one.closed()
-        two.publish(1)
-        await two.expect(SendReceipt)
-        async with await b.wire() as three:
-            old = await three.produce(access=1, topic_epoch=0)
-            assert isinstance(old, Error)
-            assert old.error == 25
 
 
 async def test_unknown_ids(tmp_path: Path) -> None:
@@ -300,94 +149,6 @@ async def test_unknown_ids(tmp_path: Path) -> None:
         wire.send(Cmd.REDELIVER, Redeliver(9))
         wire.flow(5, consumer_id=9)
         await wire.quiet()
-
-
-@pytest.mark.parametrize("target", ["id", "time", "earliest", "latest"])
-async def test_seek(tmp_path: Path, target: str) -> None:
-    async with bench(tmp_path) as b, await b.wire() as wire:
-        await wire.produce()
-        for number in range(1, 6):
-            await wire.published(number)
-        await wire.subscribe(initial_position=1)
-        wire.flow(100)
-        for _ in range(5):
-            await wire.expect(Deliver)
-        seek = {
-            "id": Seek(1, 7, MessageIdData(7, 3)),
-            "time": Seek(1, 7, publish_ms=1),
-            "earliest": Seek(1, 7, MessageIdData(NO_ID, NO_ID)),
-            "latest": Seek(1, 7, MessageIdData(LATEST_ID, LATEST_ID)),
-        }[target]
-        wire.send(Cmd.SEEK, seek)
-        closing = await wire.expect(CloseConsumer)
-        assert (closing.consumer_id, closing.request_id) == (1, NO_ID)
-        assert (await wire.expect(Success)).request_id == 7
-        await wire.subscribe()
-        wire.flow(100)
-        first = {"id": 3, "time": 0, "earliest": 0, "latest": 5}[target]
-        for entry in range(first, 5):
-            assert (await wire.expect(Deliver)).message_id == MessageIdData(7, entry)
-        await wire.quiet()
-
-
-async def test_failover_says_who_is_active(tmp_path: Path) -> None:
-    async with bench(tmp_path, Settings(failover_delay_s=0.05)) as b, await b.wire() as wire:
-        assert isinstance(await wire.subscribe(sub_type=2, consumer_name="a"), Success)
-        assert (await wire.expect(ActiveConsumerChange)).is_active
-        async with await b.wire() as other:
-            passive = await other.subscribe(sub_type=2, consumer_name="b")
-            assert isinstance(passive, ActiveConsumerChange)
-            assert not passive.is_active
-            await other.expect(Success)
-            await wire.produce()
-            other.flow(10)
-            wire.flow(10)
-            await wire.published(1)
-            wire.publish(2)
-            kinds = {type((await wire.next())[1]) for _ in range(2)}
-            assert kinds == {Deliver, SendReceipt}
-            await other.quiet()
-            wire.send(Cmd.CLOSE_CONSUMER, CloseConsumer(1, 3))
-            assert (await other.expect(ActiveConsumerChange)).is_active
-            assert (await other.expect(Deliver)).message_id == MessageIdData(7, 0)
-
-
-async def test_last_message_id(tmp_path: Path) -> None:
-    async with bench(tmp_path) as b, await b.wire() as wire:
-        await wire.subscribe(initial_position=1)
-        wire.send(Cmd.GET_LAST_MESSAGE_ID, GetLastMessageId(1, 4))
-        answer = await wire.expect(GetLastMessageIdResponse)
-        assert answer.last_message_id == MessageIdData(NO_ID, NO_ID, -1, -1)
-        assert answer.mark_delete is not None
-        await wire.produce()
-        wire.send(Cmd.SEND, Send(1, 1, 4), blob(1, num_messages=4))
-        await wire.expect(SendReceipt)
-        wire.send(Cmd.GET_LAST_MESSAGE_ID, GetLastMessageId(1, 5))
-        answer = await wire.expect(GetLastMessageIdResponse)
-        assert answer.last_message_id == MessageIdData(7, 0, -1, 3)
-
-
-async def test_schemas(tmp_path: Path) -> None:
-    async with bench(tmp_path) as b, await b.wire() as wire:
-        wire.send(Cmd.GET_SCHEMA, GetSchema(1, "t"))
-        assert (await wire.expect(GetSchemaResponse)).error == 11
-        schema = Schema("s", b"{}", 2)
-        wire.send(Cmd.GET_OR_CREATE_SCHEMA, GetOrCreateSchema(2, "t", schema))
-        made = await wire.expect(GetOrCreateSchemaResponse)
-        assert made.version == bytes(8)
-        wire.send(Cmd.GET_SCHEMA, GetSchema(3, "t", made.version))
-        assert (await wire.expect(GetSchemaResponse)).schema == schema
-        produced = await wire.produce(schema=schema)
-        assert isinstance(produced, ProducerSuccess)
-        assert produced.schema_version == bytes(8)
-        wire.send(Cmd.GET_OR_CREATE_SCHEMA, GetOrCreateSchema(4, "t", Schema("s", b"{} ", 2)))
-        newer = await wire.expect(GetOrCreateSchemaResponse)
-        assert newer.version == (1).to_bytes(8)
-        wire.send(Cmd.GET_OR_CREATE_SCHEMA, GetOrCreateSchema(5, "t", Schema("s", b"", 9)))
-        assert (await wire.expect(GetOrCreateSchemaResponse)).error == 18
-    async with bench(tmp_path) as b, await b.wire() as wire:
-        wire.send(Cmd.GET_SCHEMA, GetSchema(1, "t"))
-        assert (await wire.expect(GetSchemaResponse)).version == (1).to_bytes(8)
 
 
 @pytest.mark.parametrize("kind", [50, 52, 54, 56, 58, 60, 62])
@@ -434,116 +195,6 @@ async def test_watching_topics(tmp_path: Path) -> None:
         await wire.expect(Success)
         await other.produce("cam-2", 3)
         await wire.quiet()
-
-
-async def test_acknowledgement_answers(tmp_path: Path) -> None:
-    async with bench(tmp_path) as b, await b.wire() as wire:
-        await wire.produce()
-        await wire.published(1)
-        await wire.subscribe(initial_position=1)
-        wire.flow(1)
-        message = await wire.expect(Deliver)
-        wire.ack(message.message_id)
-        await wire.quiet()
-        wire.ack(message.message_id, request=77)
-        answer = await wire.expect(AckResponse)
-        assert (answer.request_id, answer.error) == (77, None)
-
-
-async def test_permits_bound_delivery_and_batches_count_whole(tmp_path: Path) -> None:
-    async with bench(tmp_path) as b, await b.wire() as wire:
-        await wire.produce()
-        for number in range(4):
-            wire.send(Cmd.SEND, Send(1, number * 10, 5), blob(number * 10, num_messages=5))
-            await wire.expect(SendReceipt)
-        await wire.subscribe(initial_position=1)
-        await wire.quiet()
-        wire.flow(6)  # a batch of 5, then one more goes with 1 permit left
-        await wire.expect(Deliver)
-        await wire.expect(Deliver)
-        await wire.quiet()
-        wire.flow(4)  # only now even
-        await wire.quiet()
-        wire.flow(1)
-        await wire.expect(Deliver)
-        wire.send(Cmd.CONSUMER_STATS, ConsumerStats(3, 1))
-        stats = await wire.expect(ConsumerStatsResponse)
-        assert (stats.backlog, stats.type) == (4, "Exclusive")
-
-
-@pytest.mark.parametrize("sub_type", [0, 1, 2, 3])
-async def test_unacknowledged_comes_again(tmp_path: Path, sub_type: int) -> None:
-    async with bench(tmp_path) as b:
-        async with await b.wire() as wire:
-            await wire.produce()
-            for number in range(1, 4):
-                await wire.published(number)
-            found = await wire.subscribe(sub_type=sub_type, initial_position=1)
-            assert isinstance(found, Success)
-            wire.flow(10)
-            got: list[Message] = []
-            while len(got) < 3:
-                _, message = await wire.next()
-                if isinstance(message, Deliver):
-                    got.append(message)
-            second = got[1]
-            assert isinstance(second, Deliver)
-            wire.ack(second.message_id, request=1)
-            await wire.expect(AckResponse)
-        async with await b.wire() as wire:
-            await wire.subscribe(sub_type=sub_type)
-            wire.flow(10)
-            entries: list[int] = []
-            while len(entries) < 2:
-                _, message = await wire.next()
-                if isinstance(message, Deliver) and message.message_id is not None:
-                    entries.append(message.message_id.entry)
-            assert entries == [0, 2]
-
-
-async def test_negative_acknowledgement_counts(tmp_path: Path) -> None:
-    async with bench(tmp_path) as b, await b.wire() as wire:
-        await wire.produce()
-        await wire.published(1)
-        await wire.subscribe(sub_type=1, initial_position=1)
-        wire.flow(10)
-        for count in range(3):
-            message = await wire.expect(Deliver)
-            assert (message.redelivery_count or 0) == count
-            assert message.message_id is not None
-            wire.send(Cmd.REDELIVER, Redeliver(1, [message.message_id]))
-
-
-async def test_unsubscribe(tmp_path: Path) -> None:
-    async with bench(tmp_path) as b, await b.wire() as wire:
-        await wire.subscribe(sub_type=1)
-        await wire.subscribe(sub_type=1, consumer_id=2)
-        wire.send(Cmd.UNSUBSCRIBE, Unsubscribe(1, 3))
-        assert (await wire.expect(Error)).error == 5
-        wire.send(Cmd.CLOSE_CONSUMER, CloseConsumer(2, 4))
-        await wire.expect(Success)
-        wire.send(Cmd.UNSUBSCRIBE, Unsubscribe(1, 5))
-        await wire.expect(Success)
-        topic = b.core.topics["persistent://public/default/t"]
-        assert topic.subscriptions == {}
-
-
-async def test_non_persistent(tmp_path: Path) -> None:
-    topic = "non-persistent://public/default/live"
-    async with bench(tmp_path) as b, await b.wire() as wire:
-        await wire.produce(topic)
-        await wire.published(1, b"nobody listens")
-        await wire.subscribe(topic, initial_position=1)
-        wire.flow(1)
-        wire.publish(2, b"seen")
-        kinds = [await wire.next() for _ in range(2)]
-        assert {type(message) for _, message in kinds} == {Deliver, SendReceipt}
-        await wire.published(3, b"no permit: dropped")
-        wire.flow(1)
-        await wire.quiet()
-        stats = b.core.topics[topic].subscriptions["s"]
-        assert stats.dropped == 1
-        assert b.core.topics[topic].log.entries == 0
 
 
 async def test_a_silent_client_is_closed(tmp_path: Path) -> None:
@@ -611,46 +262,3 @@ async def test_close_drains(tmp_path: Path) -> None:
         assert await wire.closed()
         saved = b.core.store.load_cursors("persistent://public/default/t")
         assert saved["s"].mark_delete == (7, 0)
-
-
-async def _drain(wire: Wire, count: int) -> list[int]:
-    entries = []
-    for _ in range(count):
-        message = await wire.expect(Deliver)
-        assert message.message_id is not None
-        entries.append(message.message_id.entry)
-    return entries
-
-
-async def test_cumulative_acknowledgement(tmp_path: Path) -> None:
-    async with bench(tmp_path) as b, await b.wire() as wire:
-        await wire.produce()
-        for number in range(1, 11):
-            await wire.published(number)
-        await wire.subscribe(initial_position=1)
-        wire.flow(10)
-        assert await _drain(wire, 10) == list(range(10))
-        wire.ack(MessageIdData(7, 6), kind=1, request=1)
-        await wire.expect(AckResponse)
-        wire.send(Cmd.REDELIVER, Redeliver(1))
-        wire.flow(10)
-        assert await _drain(wire, 3) == [7, 8, 9]
-
-
-async def test_start_positions_of_readers(tmp_path: Path) -> None:
-    async with bench(tmp_path) as b, await b.wire() as wire:
-        await wire.produce()
-        for number in range(1, 6):
-            await wire.published(number)
-        start = MessageIdData(7, 2)
-        await wire.subscribe(durable=False, start_message_id=start)
-        wire.flow(10)
-        assert await _drain(wire, 3) == [2, 3, 4]
-        topic = b.core.topics["persistent://public/default/t"]
-        assert not topic.subscriptions["s"].durable
-        wire.send(Cmd.CLOSE_CONSUMER, CloseConsumer(1, 4))
-        await wire.expect(Success)
-        assert topic.subscriptions == {}
-        await wire.subscribe(durable=False, rollback_s=60)
-        wire.flow(10)
-        assert await _drain(wire, 5) == [0, 1, 2, 3, 4]
