@@ -421,6 +421,6 @@ async def test_a_failed_fsync_stops_the_log(logs: Logs, monkeypatch: pytest.Monk
         await log.durable(position)
     monkeypatch.undo()
     assert logs.damage
-    with pytest.raises(StorageError):
-        fill(log, 100)
+    with pytest.raises(StorageError, match="sync"):
+        fill(log, 1)
     log.close()

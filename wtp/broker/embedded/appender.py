@@ -78,7 +78,7 @@ class Appender:
         self.next = 0
         self.active: Segment | None = None
         self.tail = options.budget.tail()
-        self.syncing = Syncing(folder, options.fsync, lambda: self.next, options.report)
+        self.syncing = Syncing(folder, options.fsync, lambda: self.next, self._sync_failed)
         self._folder = folder
         self._options = options
         self._segments = segments
@@ -152,6 +152,10 @@ class Appender:
         self.syncing.watch(self._fd, new_file=True)
         self.active, self._room = segment, self.segment_bytes
         return segment
+
+    def _sync_failed(self, sentence: str) -> None:
+        self._room = 0  # The next append meets the failure in `_ready`.
+        self._options.report(sentence)
 
     def _open(self, open_file: Callable[[], T]) -> T:
         try:

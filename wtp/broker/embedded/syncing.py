@@ -23,7 +23,7 @@ class Syncing:
         folder: The topic's folder.
         policy: When to force data to the disk.
         appended: Gives the number of entries appended so far.
-        report: Takes a sentence about damage.
+        failed: Called, on the thread of `sync`, with a sentence when the disk did not take data.
 
     Attributes:
         synced: Number of entries that are safe on the disk.
@@ -36,12 +36,12 @@ class Syncing:
         folder: Path,
         policy: FsyncPolicy,
         appended: Callable[[], int],
-        report: Callable[[str], None],
+        failed: Callable[[str], None],
     ) -> None:
         self._folder = folder
         self._policy = policy
         self._appended = appended
-        self._report = report
+        self._failed = failed
         self._lock = threading.Lock()
         self._fd = -1
         self._retired: list[int] = []
@@ -85,7 +85,7 @@ class Syncing:
                 sync_folder(self._folder)
         except OSError as error:
             self.failure = disk_error("sync", self._folder, error)
-            self._report(f"{self.failure.message} {mark - self.synced} entries may not be on it.")
+            self._failed(f"{self.failure.message} {mark - self.synced} entries may not be on it.")
         else:
             self.synced = max(self.synced, mark)
         finally:
