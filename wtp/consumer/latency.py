@@ -160,7 +160,7 @@ async def _exchange(
     now_us: Callable[[], int],
 ) -> str:
     """Ask once; returns what went wrong, or ""."""
-    from aiohttp import ClientError
+    from aiohttp import ClientError, ServerFingerprintMismatch
 
     try:
         t0_us = now_us()
@@ -171,6 +171,8 @@ async def _exchange(
             return f"status {response.status}"
         domain = ClockDomain(str(body["boot_id"]), int(body["anchor_us"]))
         clock.answer(domain, t0_us, int(body["now_us"]), t3_us)
+    except ServerFingerprintMismatch as error:
+        return f"its certificate has the hash {error.got.hex()}, not the one that is trusted"
     except (ClientError, OSError, TimeoutError) as error:
         return str(error) or type(error).__name__
     except (KeyError, TypeError, ValueError):
