@@ -123,7 +123,8 @@ class Latency:
         """A percentile in ms; None while nothing was counted."""
         if not self.n:
             return None
-        return float(self._histogram.get_value_at_percentile(percent)) / 1000
+        value = self._histogram.get_value_at_percentile(percent)
+        return float(min(value, self.max_us)) / 1000
 
     def snapshot(self) -> dict[str, Any]:
         """`n`, percentiles and maximum; figures in ms, None while nothing was counted."""

@@ -1,0 +1,71 @@
+"""The benches themselves: short runs whose figures must parse and fit together."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+
+def bench(*args: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "wtp", "bench", *args, "-o", "json"],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
+
+
+def rising(figures: dict[str, Any]) -> bool:
+    keys = ("p50_ms", "p90_ms", "p99_ms", "p999_ms", "max_ms")
+    values = [figures[key] for key in keys]
+    return values == sorted(values) and values[0] > 0
+
+
+def test_latency() -> None:
+    figures = bench("latency", "--duration", "3", "--warmup", "1", "--fps", "30")
+    assert rising(figures)
+    assert 60 <= figures["n"] <= 130
+    assert rising(figures["baseline"])
+    assert figures["baseline"]["received"] == figures["baseline"]["sent"]
+    assert figures["send_to_receive"]["p50_ms"] < figures["p50_ms"]
+    assert figures["ratio_p50"] == pytest.approx(
+        figures["send_to_receive"]["p50_ms"] / figures["baseline"]["p50_ms"], rel=0.01
+    )
+    assert figures["clock_error_ms"] == 0
+    assert figures["dropped"] == sum(sum(d.values()) for d in figures["dropped_by_hop"].values())
+    assert set(figures["dropped_by_hop"]) == {"publisher", "router", "consumer"}
+    assert "no-report" not in str(figures["dropped_by_hop"])
+    assert "cores" in figures["configuration"]["machine"]
+
+
+def test_router() -> None:
+    figures = bench("router", "--duration", "2", "--warmup", "1", "--rate", "50", "--size", "2KB")
+    assert rising(figures)
+    assert figures["received"] + sum(figures["dropped"].values()) >= figures["sent"]
+    assert figures["received"] <= figures["sent"]
+    assert figures["router_cpu_s_per_1000"] > 0
+    assert figures["packet_bytes"] == 8900
+
+
+async def test_broken_generator_is_an_error() -> None:
+    from wtp.bench.path import LocalPath
+    from wtp.errors import WtpError
+
+    async with LocalPath() as path:
+        with pytest.raises(WtpError):
+            await path.start("consume", ["video", "--room", "nothing"], path.broker_args)
+        pids = [child.pid for child in path.processes.values() if child.running]
+    await asyncio.sleep(0)
+    assert len(pids) == 2
+    assert not any(child.running for child in path.processes.values())
