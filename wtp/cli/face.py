@@ -148,15 +148,18 @@ class PlainFace(Face):
         super().__init__()
         self._announce, self._line, self._summary = announce, line, summary
         self._quiet, self._output = quiet, output
+        self._usable = False
         self.console = _console()
 
     def ready(self, info: Snapshot) -> None:
         """Say what there is to connect to."""
+        self._usable = True
         self._show(self._announce, info)
 
     async def status(self, snapshot: Snapshot) -> None:
-        """One line."""
-        self._show(self._line, snapshot)
+        """One line, once there is something to say."""
+        if self._usable:
+            self._show(self._line, snapshot)
 
     def ended(self, snapshot: Snapshot) -> None:
         """The summary on stderr, or as an object on stdout."""
