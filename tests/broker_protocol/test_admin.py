@@ -15,7 +15,7 @@ from wtp.broker.embedded.numbers import Cmd
 from wtp.broker.embedded.server import BrokerSettings, serve_broker
 from wtp.broker.embedded.store import Store
 from wtp.broker.embedded.values import EARLIEST, LATEST, Position
-from wtp.errors import BrokerError, ConnectionFailed, NotFound, StorageError
+from wtp.errors import BrokerError, NotFound, StorageError, WtpError
 
 T = "persistent://public/default/t"
 
@@ -212,7 +212,7 @@ async def test_both_ports_and_their_refusals(tmp_path: Path) -> None:
                 assert "messages_in_total" in await answer.text()
         assert server.damage == []
         taken = BrokerSettings(tmp_path / "b", port=server.address[1], http_port=None)
-        with pytest.raises(ConnectionFailed):
+        with pytest.raises(WtpError):
             await serve_broker(taken)
         locked = BrokerSettings(tmp_path / "a", port=0, http_port=None)
         with pytest.raises(StorageError):

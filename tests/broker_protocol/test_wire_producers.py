@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.broker_protocol.wire import bench, blob
 from wtp.broker.embedded.answers import (
     Deliver,
@@ -25,6 +27,7 @@ from wtp.broker.embedded.commands import (
     Send,
 )
 from wtp.broker.embedded.core import Settings
+from wtp.broker.embedded.frames import frame
 from wtp.broker.embedded.numbers import NO_ID, Cmd
 
 
@@ -187,3 +190,32 @@ async def test_schemas(tmp_path: Path) -> None:
     async with bench(tmp_path) as b, await b.wire() as wire:
         wire.send(Cmd.GET_SCHEMA, GetSchema(1, "t"))
         assert (await wire.expect(GetSchemaResponse)).version == (1).to_bytes(8)
+
+
+async def test_nothing_counts_after_the_connection_is_condemned(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b, await b.wire() as wire:
+        await wire.produce()
+        unknown = frame(Cmd.SEND, Send(9, 1).encode(), blob(1))
+        good = frame(Cmd.SEND, Send(1, 1).encode(), blob(1))
+        wire.writer.write(good + unknown + good.replace(b"hello", b"never"))
+        await wire.expect(SendReceipt)
+        assert await wire.closed()
+        assert b.core.topics["persistent://public/default/t"].log.entries == 1
+
+
+@pytest.mark.parametrize("send", [Send(1, 1, 0), Send(1, 1, -5), Send(1, 2**64 - 1)])
+async def test_impossible_numbers(tmp_path: Path, send: Send) -> None:
+    async with bench(tmp_path) as b, await b.wire() as wire:
+        await wire.produce()
+        wire.send(Cmd.SEND, send, blob(1))
+        assert await wire.closed()
+
+
+async def test_names_are_bounded(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b, await b.wire() as wire:
+        for answer in (
+            await wire.produce(name="n" * 1025),
+            await wire.subscribe(subscription="s" * 1025),
+        ):
+            assert isinstance(answer, Error)
+            assert answer.error == 22

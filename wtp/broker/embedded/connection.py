@@ -34,6 +34,7 @@ MAX_UNRECEIPTED = 5000
 """Messages that may wait for the disk before reading from their connection stops."""
 
 _MOST_PERMITS = 1 << 62
+_MOST_SEQUENCE = (1 << 63) - 1
 # Plain integers: comparing with members of an IntEnum costs several times as much.
 _CONNECT, _SEND, _FLOW, _ACK = int(Cmd.CONNECT), int(Cmd.SEND), int(Cmd.FLOW), int(Cmd.ACK)
 
@@ -70,6 +71,7 @@ class Connection(asyncio.BufferedProtocol):
         self._heard = True
         self._pinged = False
         self._stuck_bytes = -1
+        self._closing = False
         self._alive_check: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -96,6 +98,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Let producers and consumers go."""
         self._transport = None
+        self._closing = True
         for timer in (self._timer, self._alive_check):
             if timer is not None:
                 timer.cancel()
@@ -119,16 +122,17 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Take bytes: decode all whole frames, act on them, then settle."""
         self._heard = True
-        for kind, body, blob in self._parser.advance(nbytes):
-            if self._transport is None:
-                break
-            try:
+        try:
+            for kind, body, blob in self._parser.advance(nbytes):
                 self._take(kind, body, blob)
-            except WireError as error:
-                self.close(str(error))
-        if self._parser.error is not None and self._transport is not None:
-            self.close(str(self._parser.error))
-        self.core.settle()
+                if self._closing:
+                    break
+            if self._parser.error is not None:
+                raise self._parser.error
+        except WireError as error:
+            self.close(str(error))
+        finally:
+            self.core.settle()
 
     def _take(self, kind: int, body: bytes, blob: bytes) -> None:
         if not self.protocol_version and kind != _CONNECT:
@@ -173,7 +177,7 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def has_room(self) -> bool:
         """Whether messages may be added now."""
-        if self._paused or self._queued_bytes > self._high or self._transport is None:
+        if self._paused or self._queued_bytes > self._high or self._closing:
             self._full = True
             return False
         return True
@@ -243,14 +247,13 @@ class Connection(asyncio.BufferedProtocol):
 
     def close(self, reason: str) -> None:
         """Close the connection without a word to the client, as Pulsar does."""
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None and not self._closing:
             _log.info("connection %s closed: %s", self.address, reason)
-            self.flush()
-            self._transport.close()
-        self._parser.error = self._parser.error or WireError(reason)
+            self.finish()
 
     def finish(self) -> None:
         """Write what is queued and close; `wait_closed` cuts off a client that does not read."""
+        self._closing = True
         self.flush()
         if self._transport is not None:
             self._transport.close()
@@ -285,8 +288,8 @@ class Connection(asyncio.BufferedProtocol):
             self._refuse(head, Code.NOT_ALLOWED, "Transactions are not enabled.")
         elif not checksum_ok(blob):
             self._refuse(head, Code.CHECKSUM, "Checksum failed on the broker")
-        elif messages < 1:
-            self.close("SEND of no message")
+        elif messages < 1 or max(sequence_id, highest) > _MOST_SEQUENCE:
+            self.close("SEND with an impossible number")
         else:
             try:
                 position = topic.publish(producer, head, blob)

@@ -54,6 +54,9 @@ SERVER_VERSION = "wtp-embedded-broker"
 MAX_PER_CONNECTION = 10_000
 """Producers and consumers that one connection may have."""
 
+MAX_NAME_CHARS = 1024
+"""Longest name of a producer or a subscription."""
+
 PROTOCOL_VERSION = 21
 """Newest protocol version spoken (AUTO_CONSUME schemas are carried)."""
 
@@ -113,7 +116,7 @@ def _producer(link: Connection, message: Producer) -> None:
         raise BrokerError("Transactions are not enabled.", hint="Leave them out.", code="refused")
     if message.access not in list(Access):
         raise WireError("An unknown access mode.", hint="Use a Pulsar client.")
-    _check_room(link)
+    _check_room(link, message.name or "")
     topic = core.topic(message.topic)
     version = core.schemas.add(topic.name, message.schema)
     producer = TopicProducer(
@@ -133,7 +136,9 @@ def _producer(link: Connection, message: Producer) -> None:
     _producer_success(link, message.request_id, producer, topic, version)
 
 
-def _check_room(link: Connection) -> None:
+def _check_room(link: Connection, name: str) -> None:
+    if len(name) > MAX_NAME_CHARS:
+        raise BrokerError("The name is too long.", hint="Use a shorter one.", code="refused")
     if len(link.producers) + len(link.consumers) >= MAX_PER_CONNECTION:
         raise BrokerError(
             "Too many producers and consumers on one connection.",
@@ -181,7 +186,7 @@ def _subscribe(link: Connection, message: Subscribe) -> None:
         raise WireError("An unknown subscription type.", hint="Use a Pulsar client.")
     if not message.subscription:
         raise UsageError("The subscription has no name.", hint="Give it one.")
-    _check_room(link)
+    _check_room(link, message.subscription)
     topic = core.topic(message.topic, create=message.force_topic_creation)
     core.schemas.add(topic.name, message.schema)
     start = _start(message, topic)
