@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import random
-
 import pytest
 
 from tests.consumer.fakes import DOMAIN, foreign, item, message
-from wtp.consumer.stats import MAX_TRACKS, Distribution, Rate, Sequence, Statistics
-from wtp.metrics import Latency
+from wtp.consumer.stats import MAX_TRACKS, Rate, Sequence, Statistics
 
 STAMPS = {
     "capture_us": 1000,
@@ -149,23 +146,3 @@ def test_rate_is_that_of_the_last_two_seconds() -> None:
     assert objects == pytest.approx(30, rel=0.05)
     assert size == pytest.approx(30_000, rel=0.05)
     assert rate.at(20_000_000) == (0.0, 0.0)
-
-
-def test_fast_percentiles_agree_with_the_histogram_itself() -> None:
-    random.seed(3)
-    ours, theirs = Distribution(), Latency()
-    for _ in range(5000):
-        value = int(random.lognormvariate(8, 1))
-        ours.add(value)
-        theirs.add(value)
-    mine, other = ours.snapshot(), theirs.snapshot()
-    assert mine.keys() == other.keys()
-    for name, value in other.items():
-        assert mine[name] == pytest.approx(value, rel=0.002), name
-
-
-def test_one_value_is_every_percentile() -> None:
-    one = Distribution()
-    one.add(4321)
-    figures = one.snapshot()
-    assert figures["p50_ms"] == figures["p999_ms"] == figures["max_ms"] == 4.321

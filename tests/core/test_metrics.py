@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wtp.metrics import BUCKETS_MS, MAX_LATENCY_US, Buckets, Latency, Ledger
+from wtp.metrics import BUCKETS_MS, MAX_LATENCY_US, PERCENTILES, Buckets, Latency, Ledger
 
 steps = st.lists(
     st.tuples(st.sampled_from(["offer", "deliver", "drop", "stall"]), st.integers(0, 5)),
@@ -64,7 +66,6 @@ def test_what_never_came_cannot_go() -> None:
 
 def test_nothing_counted_is_unknown_and_never_zero() -> None:
     latency = Latency()
-    assert latency.percentile_ms(50) is None
     assert latency.last_us is None
     assert latency.snapshot() == {
         "n": 0, "p50_ms": None, "p90_ms": None, "p99_ms": None, "p999_ms": None, "max_ms": None,
@@ -77,11 +78,10 @@ def test_percentiles_have_three_digits(values: list[int]) -> None:
     for value in values:
         latency.add(value)
     values.sort()
-    for percent in (50.0, 90.0, 99.0, 100.0):
-        rank = max(1, int(len(values) * percent / 100 + 0.5))  # HdrHistogram takes the nearest
-        got = latency.percentile_ms(percent)
-        assert got is not None
-        assert got * 1000 == pytest.approx(values[rank - 1], rel=2e-3, abs=1)
+    figures = latency.snapshot()
+    for name, percent in PERCENTILES.items():
+        rank = max(1, math.ceil(len(values) * percent / 100))
+        assert figures[f"{name}_ms"] * 1000 == pytest.approx(values[rank - 1], rel=2e-3, abs=1)
     assert latency.snapshot()["n"] == len(values)
     assert latency.max_us == values[-1]
 
@@ -93,7 +93,7 @@ def test_negative_and_endless_values_are_counted_at_the_ends() -> None:
     latency.add(2 * MAX_LATENCY_US)
     assert latency.n == 2
     assert latency.max_us == 2 * MAX_LATENCY_US
-    assert latency.percentile_ms(100) == pytest.approx(MAX_LATENCY_US / 1000, rel=1e-3)
+    assert latency.snapshot()["p999_ms"] == pytest.approx(MAX_LATENCY_US / 1000, rel=1e-3)
     assert latency.snapshot()["max_ms"] == 2 * MAX_LATENCY_US / 1000
 
 
@@ -116,3 +116,20 @@ def test_each_value_is_in_the_first_bucket_that_holds_it(values: list[int]) -> N
     assert snapshot["n"] == len(values)
     if values:
         assert snapshot["mean_ms"] == pytest.approx(sum(values) / len(values) / 1000, abs=1e-3)
+
+
+def test_percentiles_agree_with_the_histogram_itself() -> None:
+    latency = Latency()
+    for value in range(1, 20_000, 7):
+        latency.add(value)
+    figures = latency.snapshot()
+    for name, percent in PERCENTILES.items():
+        theirs = latency._histogram.get_value_at_percentile(percent) / 1000
+        assert figures[f"{name}_ms"] == pytest.approx(theirs, rel=0.002)
+
+
+def test_one_value_is_every_percentile() -> None:
+    one = Latency()
+    one.add(4321)
+    figures = one.snapshot()
+    assert figures["p50_ms"] == figures["p999_ms"] == figures["max_ms"] == 4.321

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from typing import Any
 
-import numpy as np
-
 from wtp.consumer.item import Item
 from wtp.metrics import PERCENTILES, Latency
 
@@ -28,26 +26,6 @@ MAX_MISSING = 1024
 MAX_INSTANCES = 4
 RATE_SLOT_US = 250_000
 RATE_SLOTS = 8
-
-
-class Distribution(Latency):
-    """A latency whose figures come out fast enough to be asked for while objects arrive."""
-
-    def snapshot(self) -> dict[str, Any]:
-        """As `Latency.snapshot`, in one vectorised pass over the histogram."""
-        figures: dict[str, Any] = {"n": self.n}
-        counts = np.frombuffer(self._histogram.counts, dtype=np.int64)
-        reached = counts.cumsum() if self.n else counts
-        for name, percent in PERCENTILES.items():
-            figures[f"{name}_ms"] = self._at(reached, percent) if self.n else None
-        figures["max_ms"] = round(self.max_us / 1000, 3) if self.n else None
-        return figures
-
-    def _at(self, reached: np.ndarray[Any, np.dtype[np.int64]], percent: float) -> float:
-        rank = max(1, -int(-percent * self.n // 100))
-        value = self._histogram.get_value_from_index(int(np.searchsorted(reached, rank)))
-        highest = self._histogram.get_highest_equivalent_value(value)
-        return float(round(min(highest, self.max_us) / 1000, 3))
 
 
 NOTHING: dict[str, Any] = {"n": 0, **{f"{p}_ms": None for p in PERCENTILES}, "max_ms": None}
@@ -118,7 +96,7 @@ class TrackFigures:
         self.gaps = 0
         self.order: Counter[str] = Counter()
         self.rate = Rate()
-        self.total: Distribution | None = None
+        self.total: Latency | None = None
         self.sequences: OrderedDict[str, Sequence] = OrderedDict()
         self.content_type = ""
         self.instance = ""
@@ -189,9 +167,9 @@ class Statistics:
 
     def reset_latency(self) -> None:
         """Forget every latency counted so far (after a warm-up); counts stay."""
-        self.total = Distribution()
-        self.send_to_receive = Distribution()
-        self.hops = {name: Distribution() for name, *_ in HOPS}
+        self.total = Latency()
+        self.send_to_receive = Latency()
+        self.hops = {name: Latency() for name, *_ in HOPS}
         self.unknown = 0
         self.clock_error_us: int | None = 0
         for track in self._tracks.values():
@@ -235,7 +213,7 @@ class Statistics:
             return
         self.total.add(latency_us)
         if track.total is None:
-            track.total = Distribution()
+            track.total = Latency()
         track.total.add(latency_us)
         if item.clock_error_us is None:
             self.clock_error_us = None
@@ -286,10 +264,10 @@ class Statistics:
         }
 
 
-def _add(way: Distribution, start_us: int | None, end_us: int | None) -> None:
+def _add(way: Latency, start_us: int | None, end_us: int | None) -> None:
     if start_us is not None and end_us is not None:
         way.add(end_us - start_us)
 
 
-def _last_ms(way: Distribution) -> float | None:
+def _last_ms(way: Latency) -> float | None:
     return None if way.last_us is None else round(way.last_us / 1000, 3)
