@@ -57,7 +57,7 @@ class LogModel(RuleBasedStateMachine):
     def idle(self) -> None:
         self.log.idle(force=True)
 
-    @rule(where=st.floats(0, 1))
+    @rule(where=st.floats(0, 0.4))
     def trim(self, where: float) -> None:
         keep = self.model[int(where * (len(self.model) - 1))].position if self.model else None
         self.log.trim(10**15, 0, 0, keep)
@@ -68,7 +68,11 @@ class LogModel(RuleBasedStateMachine):
     def somewhere(self, where: float, off: int) -> Position:
         if not self.model:
             return Position(0, off)
-        position = self.model[int(where * (len(self.model) - 1))].position
+        places = [entry.position for entry in self.model]
+        starts = [place for place in places if place.entry == 0]
+        if int(where * 1000) % 2 and starts:
+            places = starts
+        position = places[int(where * (len(places) - 1))]
         return Position(position.ledger, position.entry + off)
 
     @rule(
@@ -88,7 +92,14 @@ class LogModel(RuleBasedStateMachine):
 
     @rule(where=st.floats(0, 1), off=st.integers(-2, 2))
     def neighbours(self, where: float, off: int) -> None:
-        position = self.somewhere(where, off)
+        self.neighbours_of(self.somewhere(where, off))
+
+    @invariant()
+    def end(self) -> None:
+        self.neighbours_of(Position(self.log.end.ledger, -1))
+        self.neighbours_of(self.log.end)
+
+    def neighbours_of(self, position: Position) -> None:
         places = [entry.position for entry in self.model]
         after = [place for place in places if place > position]
         before = [place for place in places if place < position]
@@ -114,4 +125,4 @@ class LogModel(RuleBasedStateMachine):
 
 
 TestLogModel = LogModel.TestCase
-TestLogModel.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestLogModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
