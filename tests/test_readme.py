@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.stage import Stage, wait_for
+from tests.e2e.stage import Stage, stage_in, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -195,17 +195,23 @@ def _settled(out: Path) -> bool:
 
 @pytest.mark.e2e
 @pytest.mark.timeout(240)
-def test_commands_by_hand(stage: Stage) -> None:
-    shell = Shell(stage)
-    try:
-        for block in BLOCKS:
-            seconds = KINDS.fullmatch(block.how)
-            for line in block.lines:
-                if block.how == "test: background":
-                    shell.keep(line)
-                elif block.how == "test: run":
-                    shell.run(line)
-                elif seconds is not None and seconds["seconds"]:
-                    shell.run_for(line, float(seconds["seconds"]))
-    finally:
-        shell.end()
+def test_commands_by_hand(tmp_path: Path) -> None:
+    with stage_in(tmp_path) as stage:
+        shell = Shell(stage)
+        try:
+            follow(shell)
+        finally:
+            shell.end()
+
+
+def follow(shell: Shell) -> None:
+    """Do what the README says, in its order."""
+    for block in BLOCKS:
+        how = KINDS.fullmatch(block.how)
+        for line in block.lines:
+            if block.how == "test: background":
+                shell.keep(line)
+            elif block.how == "test: run":
+                shell.run(line)
+            elif how is not None and how["seconds"]:
+                shell.run_for(line, float(how["seconds"]))

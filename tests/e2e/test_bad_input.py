@@ -230,8 +230,7 @@ def test_a_full_data_folder(stage: Stage) -> None:
         wait_for(lambda: str(disk) in broker.stderr and "space" in broker.stderr.lower(),
                  lambda: f"a complaint\n{broker.report()[-3000:]}", 15.0)  # fmt: skip
         assert broker.popen.poll() is None
-        sender.until(lambda one: one.get("tracks", {}).get("data"), "figures")
-        receipted = sender.last["tracks"]["data"]["delivered"]
+        receipted = wait_for(lambda: delivered(sender), "receipts")
         assert sender.popen.poll() is None
         stored = stage.read("data", expect=receipted)
         whole = b"".join(message.payload for message in stored)
@@ -240,6 +239,11 @@ def test_a_full_data_folder(stage: Stage) -> None:
         sender.stop()
         router.stop()
         stage.kill_hard(broker)
+
+
+def delivered(sender: Run) -> int:
+    """How many data objects a publisher has receipts for."""
+    return int(sender.last.get("tracks", {}).get("data", {}).get("delivered", 0))
 
 
 def test_a_damaged_segment(stage: Stage) -> None:

@@ -24,6 +24,8 @@ from wtp.transport.trust import Trust
 
 FLUSH_S = 5.0
 """How long the end may take once it was asked for."""
+LAST_FLUSH_S = 0.5
+"""How long it takes beyond that when the router is silent or the broker gives no receipts."""
 
 _log = logging.getLogger(__name__)
 
@@ -136,8 +138,10 @@ class Publisher:
             self._began_us = monotonic_us()
             ready(self._info(connection))
             await self._feed()
-            await self._receipts()
-        await connection.finish(FLUSH_S)
+            done = await self._receipts()
+            await connection.finish(FLUSH_S if done else LAST_FLUSH_S)
+        else:
+            await connection.finish(LAST_FLUSH_S)
 
     def _info(self, connection: Connection) -> dict[str, Any]:
         figures = connection.snapshot()
@@ -173,8 +177,12 @@ class Publisher:
         self._expired = True
         self.stop()
 
-    async def _receipts(self) -> None:
-        """Wait for the receipts of reliable tracks; not for long once an end was asked for."""
+    async def _receipts(self) -> bool:
+        """Wait for the receipts of reliable tracks; not for long once an end was asked for.
+
+        Returns:
+            Whether all have come.
+        """
         reliable = [feed.track for feed in self._feeds if isinstance(feed.track, ReliableTrack)]
         waiting = asyncio.create_task(_all_receipted(reliable))
         stopping = asyncio.create_task(self._stopping.wait())
@@ -182,6 +190,7 @@ class Publisher:
             await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not waiting.done():
                 await asyncio.wait({waiting}, timeout=FLUSH_S)
+            return waiting.done()
         finally:
             waiting.cancel()
             stopping.cancel()
