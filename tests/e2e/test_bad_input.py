@@ -151,8 +151,10 @@ def test_brokers_that_are_none(stage: Stage) -> None:
             for url, words in cases.items()
         ]
         listing = stage.command("topics", "list", "--admin", f"http://127.0.0.1:{nobody}")
+        router = stage.command("router", "--broker", "http://127.0.0.1")
         for run, words in runs:
             check_error(run, 3, *words)
+        check_error(router, 3, "http://127.0.0.1", "pulsar://HOST:6650")
         check_error(listing, 3, str(nobody))
 
 

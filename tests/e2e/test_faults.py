@@ -134,6 +134,7 @@ def test_broker_killed(stage: Stage) -> None:
     wait_for(lambda: lines.written > 50, "lines")
 
     stage.kill_hard(broker)
+    router.wait_for(f"No broker at {stage.broker_url}")
     wait_for(lambda: stage.stats().get("connected") is False, "a router that noticed", 5.0)
     drops = wait_for(lambda: drops_of(stage, "default/cam/video"), "counted drops", 5.0)
     assert drops

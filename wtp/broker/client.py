@@ -29,6 +29,8 @@ OPERATION_TIMEOUT_S = 5
 LIVE_SEND_TIMEOUT_MS = 2000
 """A live object that has no receipt by then is given up; it would be worthless anyway."""
 
+SCHEMES = ("pulsar://", "pulsar+ssl://")
+
 _KINDS = {
     "exclusive": pulsar.ConsumerType.Exclusive,
     "shared": pulsar.ConsumerType.Shared,
@@ -215,6 +217,8 @@ class BrokerClient:
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="pulsar")
         self._closed = False
         try:
+            if not url.startswith(SCHEMES):
+                raise ValueError("another scheme")
             self._raw = pulsar.Client(
                 url,
                 operation_timeout_seconds=OPERATION_TIMEOUT_S,

@@ -61,6 +61,7 @@ class BrokerLink:
         self._opening: set[Route] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._lost_since: float | None = None
+        self._told: bool | None = None
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -148,6 +149,7 @@ class BrokerLink:
                 self.connected = all(producer.connected for producer in producers)
             else:
                 self.connected = await reachable(self.url)
+            self._tell()
             if self.connected or not producers:
                 self._lost_since = None
             elif self._lost_since is None:
@@ -159,6 +161,18 @@ class BrokerLink:
                     attaching = self._spawn(self._attach(route))
                     attaching.add_done_callback(partial(_say, route))
             await asyncio.sleep(WATCH_S)
+
+    def _tell(self) -> None:
+        """Say once when there is no broker, and when it is back."""
+        if self.connected is not self._told:
+            if not self.connected:
+                log.warning(
+                    "No broker at %s: live objects are dropped, others wait. Start one: wtp broker",
+                    self.url,
+                )
+            elif self._told is not None:
+                log.info("The broker at %s is back.", self.url)
+            self._told = self.connected
 
     async def _renew(self) -> None:
         """Leave the old client and open everything with a new one."""
