@@ -14,6 +14,8 @@ import shutil
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -55,6 +57,29 @@ HARDWARE = {
 """What `device("camera")` and `device("sound")` look for; `device("display")` needs Xvfb."""
 
 HARDWARE_SKIP = "device: no "
+
+
+@cache
+def opencv_works() -> bool:
+    """Whether OpenCV finds the system libraries that its wheel needs (libGL, glib)."""
+    try:
+        import_module("cv2")
+    except ImportError:
+        return False
+    return True
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave test files out that import OpenCV where it cannot be imported."""
+    if collection_path.suffix != ".py" or opencv_works():
+        return None
+    if "\nimport cv2\n" not in collection_path.read_text(encoding="utf-8"):
+        return None
+    _without_opencv.append(collection_path.name)
+    return True
+
+
+_without_opencv: list[str] = []
 ALLOWED_SKIPS = (HARDWARE_SKIP, "root ")
 
 
@@ -68,6 +93,8 @@ def _missing(item: pytest.Item) -> tuple[str, bool] | None:
     devices = [name for mark in item.iter_markers("device") for name in mark.args or ("display",)]
     if "display" in devices and "DISPLAY" not in os.environ:
         wanted.append(("device", "Xvfb"))
+    if "opencv" in devices and not opencv_works():
+        return "device: OpenCV lacks libGL or glib", True
     for group, program in wanted:
         if shutil.which(program) is None:
             return f"{group}: {program} is not installed", True
@@ -94,6 +121,8 @@ def left_out(reporter: TerminalReporter) -> Counter[str]:
     for report in reporter.stats.get("skipped", []):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         counts[reason.removeprefix("Skipped: ")] += 1
+    if _without_opencv:
+        counts["files: OpenCV lacks libGL or glib"] = len(_without_opencv)
     return counts
 
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -109,14 +107,3 @@ def test_the_pattern_stays_in_limited_range() -> None:
 def test_an_impossible_size_is_refused(size: tuple[int, int]) -> None:
     with pytest.raises(UsageError, match=r"odd|not handled"):
         Pattern(*size)
-
-
-def test_drawing_costs_less_than_half_a_millisecond() -> None:
-    pattern = Pattern(640, 480)
-    costs = []
-    for i in range(100):
-        begin = time.perf_counter()
-        planes = pattern.draw(BASE_US + i * 33_333)
-        read_code(planes)
-        costs.append(time.perf_counter() - begin)
-    assert sorted(costs)[50] < 0.5e-3

@@ -123,10 +123,10 @@ async def test_real_footage_is_accounted_for(
     assert gaps == {40_000}
 
 
+@pytest.mark.device("opencv")
 async def test_a_film_behind_the_camera_interface(
     url: str, home: Standin, certificate: Certificate, footage: Callable[[str], Path]
 ) -> None:
-    pytest.importorskip("cv2", exc_type=ImportError)
     camera = VideoInput(str(footage("bigbuckbunny.mp4")), camera=True, size=(160, 90))
     publisher = Publisher(settings_for(url, certificate), [camera], name="cam", count=12)
     await publisher.run(nothing)
