@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -128,8 +129,8 @@ def test_ports_in_use(stage: Stage) -> None:
         runs = [
             (stage.command("router", "--listen", f"127.0.0.1:{tcp}"), tcp),
             (stage.command("router", "--listen", f"127.0.0.1:{udp}"), udp),
-            (stage.command("broker", "--listen", f"127.0.0.1:{tcp}"), tcp),
-            (stage.command("broker", "--http", f"127.0.0.1:{tcp}"), tcp),
+            (stage.command("broker", "--data", "a", "--listen", f"127.0.0.1:{tcp}"), tcp),
+            (stage.command("broker", "--data", "b", "--http", f"127.0.0.1:{tcp}"), tcp),
         ]
         for run, port in runs:
             check_error(run, 1, str(port), "in use")
@@ -238,8 +239,9 @@ def test_a_full_data_folder(stage: Stage) -> None:
         whole = b"".join(message.payload for message in stored)
         assert len(stored) >= receipted > 0
         assert blob.read_bytes().startswith(whole)
-        sender.stop()
-        router.stop()
+        sender.popen.send_signal(signal.SIGINT)
+        assert router.stop(signal.SIGTERM) == 0, router.report()[-3000:]
+        assert sender.wait(10.0) == 130, sender.report()[-3000:]
         stage.kill_hard(broker)
 
 

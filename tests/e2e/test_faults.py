@@ -31,12 +31,13 @@ LEDGER = re.compile(
 )
 
 
-def live(stage: Stage, *more: str) -> Run:
+def live(stage: Stage, *, wait: bool = True) -> Run:
     """Start a publisher of small test pictures and wait until it is live."""
     run = stage.child(
-        "publish", "--source", "testsrc", "--size", "160x120", "--name", "cam", "--gop", "30", *more
+        "publish", "--source", "testsrc", "--size", "160x120", "--name", "cam", "--gop", "30"
     )
-    run.event("ready")
+    if wait:
+        run.event("ready")
     return run
 
 
@@ -46,6 +47,15 @@ def chat(stage: Stage, per_second: int = 100, first: int = 1) -> tuple[Run, Line
     run.wait_for("publishing as ann")
     lines.begin(per_second, first)
     return run, lines
+
+
+def both(stage: Stage) -> tuple[Run, Run, Lines]:
+    """Start pictures and a chat at once; returns when both are live and the chat has begun."""
+    pictures = live(stage, wait=False)
+    talk, lines = chat(stage)
+    pictures.event("ready")
+    wait_for(lambda: lines.written > 50, "lines")
+    return pictures, talk, lines
 
 
 def said(messages: Sequence[Message]) -> list[int]:
@@ -107,9 +117,7 @@ def check_router(router: Run) -> Values:
 def test_router_killed(stage: Stage) -> None:
     stage.broker()
     router = stage.router()
-    pictures = live(stage)
-    talk, lines = chat(stage)
-    wait_for(lambda: lines.written > 50, "lines")
+    pictures, talk, lines = both(stage)
 
     stage.kill_hard(router)
     time.sleep(0.5)
@@ -129,9 +137,7 @@ def test_router_killed(stage: Stage) -> None:
 def test_broker_killed(stage: Stage) -> None:
     broker = stage.broker()
     router = stage.router()
-    pictures = live(stage)
-    talk, lines = chat(stage)
-    wait_for(lambda: lines.written > 50, "lines")
+    pictures, talk, lines = both(stage)
 
     stage.kill_hard(broker)
     router.wait_for(f"No broker at {stage.broker_url}")
@@ -243,9 +249,7 @@ def test_sigterm_drains_everything(stage: Stage) -> None:
 def test_a_leaving_router_tells_its_publishers(stage: Stage) -> None:
     stage.broker()
     router = stage.router()
-    pictures = live(stage)
-    talk, lines = chat(stage)
-    wait_for(lambda: lines.written > 50, "lines")
+    pictures, talk, lines = both(stage)
     check_router(router)
     router = stage.router()
     wait_for(lambda: stage.stats().get("sessions") == 2, "two sessions", 10.0)
