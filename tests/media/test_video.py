@@ -8,7 +8,7 @@ import pytest
 
 from wtp.errors import MediaError, MissingLibrary, UsageError
 from wtp.media import jpeg
-from wtp.media.h264 import SLICE_IDR, SPS, nal_types
+from wtp.media.h264 import SLICE_IDR, SLICES, SPS, nal_types
 from wtp.media.jpeg import check_jpeg, jpeg_size, quantiser
 from wtp.media.libraries import load_av
 from wtp.media.picture import Picture
@@ -56,7 +56,7 @@ def test_key_pictures_come_with_their_parameter_sets() -> None:
     for one in objects:
         types = starts(one.payload)
         assert one.payload.startswith(b"\x00\x00\x00\x01")
-        assert types.count(1) + types.count(5) == 1
+        assert 1 <= types.count(1) + types.count(5) <= SLICES
         assert (SPS in types and 8 in types and SLICE_IDR in types) == one.key
 
 

@@ -39,17 +39,34 @@ def planes_of(frame: Any, width: int, height: int) -> Planes:
             threads=1,
         )
     planes = empty_planes(width, height)
-    for view, plane in zip(plane_views(planes), frame.planes, strict=True):
-        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    for view, rows in zip(plane_views(planes), frame_views(frame), strict=True):
         view[:] = rows[: view.shape[0], : view.shape[1]]
     return planes
 
 
-def frame_of(planes: Planes) -> Any:
-    """Copy planes into an `av.VideoFrame` with their colours tagged."""
-    frame = load_av().VideoFrame.from_ndarray(planes, format="yuv420p")
+def frame_views(frame: Any) -> list[Planes]:
+    """Views of a YUV 4:2:0 frame's planes, padding at the ends of rows and columns included."""
+    return [np.frombuffer(p, np.uint8).reshape(-1, p.line_size) for p in frame.planes]
+
+
+def empty_frame(width: int, height: int) -> Any:
+    """A limited-range BT.601 YUV 4:2:0 `av.VideoFrame` to be filled with `fill`."""
+    frame = load_av().VideoFrame(width, height, "yuv420p")
     frame.color_range = 1
     frame.colorspace = BT601
+    return frame
+
+
+def fill(frame: Any, planes: Planes) -> None:
+    """Copy planes into a frame of their size."""
+    for rows, view in zip(frame_views(frame), plane_views(planes), strict=True):
+        rows[: view.shape[0], : view.shape[1]] = view
+
+
+def frame_of(planes: Planes) -> Any:
+    """Copy planes into a new `av.VideoFrame`."""
+    frame = empty_frame(planes.shape[1], planes.shape[0] * 2 // 3)
+    fill(frame, planes)
     return frame
 
 
