@@ -12,7 +12,7 @@ from wtp.config.schema import QueueSettings
 from wtp.errors import BrokerError, BrokerUnavailable, NotFound
 from wtp.model import Kind, Track
 from wtp.router import link as module
-from wtp.router.link import BrokerLink
+from wtp.router.link import BrokerLink, reachable
 from wtp.router.routes import LiveRoute, ReliableRoute, Route
 
 
@@ -142,3 +142,13 @@ async def test_producers_that_stay_away_are_opened_anew() -> None:
     await until(lambda: link.connected)
     watching.cancel()
     await link.close()
+
+
+async def test_any_host_of_a_cluster_will_do() -> None:
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        assert await reachable(f"pulsar://127.0.0.1:1,127.0.0.1:{port}")
+        assert await reachable(f"pulsar+ssl://127.0.0.1:{port}")
+        assert not await reachable("pulsar://127.0.0.1:1,127.0.0.1:2")
+        assert not await reachable("pulsar://")

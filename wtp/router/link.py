@@ -20,6 +20,7 @@ from wtp.router.routes import ReliableRoute, Route
 
 log = logging.getLogger("wtp.router")
 
+TLS_PORT = 6651
 WATCH_S = 0.25
 PATIENCE_S = 1.0
 """How long a lost producer may take to come back by itself while the broker answers."""
@@ -30,11 +31,16 @@ LIVE_OPEN_S = 1.0
 
 
 async def reachable(url: str) -> bool:
-    """Whether something accepts TCP connections at a broker URL."""
-    try:
-        return await answers(*host_port(url, BROKER_PORT))
-    except BrokerUnavailable:
-        return False
+    """Whether something accepts TCP connections at a broker URL; it may name several hosts."""
+    scheme, _, hosts = url.partition("://")
+    port = TLS_PORT if scheme == "pulsar+ssl" else BROKER_PORT
+    for host in hosts.split(","):
+        try:
+            if await answers(*host_port(f"{scheme}://{host}", port)):
+                return True
+        except BrokerUnavailable:
+            continue
+    return False
 
 
 def _say(route: Route, attaching: asyncio.Task[None]) -> None:

@@ -310,7 +310,7 @@ class Router:
     async def _drain(self) -> None:
         """Tell clients, let them finish, hand on what is here."""
         for peer in list(self._peers):
-            peer.tell(control.Drain("the router is leaving"))
+            peer.tell(control.Drain("it was stopped"))
         loop = asyncio.get_running_loop()
         end = loop.time() + DRAIN_S
         while self._peers and loop.time() < end:
