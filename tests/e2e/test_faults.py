@@ -223,6 +223,22 @@ def test_publisher_killed_and_started_again_under_its_name(stage: Stage) -> None
     check_router(router)
 
 
+def test_router_killed_with_the_broker_it_started(stage: Stage) -> None:
+    router = stage.router("--start-broker")
+    talk, lines = stage.typed("publish", "--chat", "--name", "ann")
+    lines.write([str(number) for number in range(1, 101)])
+    lines.end()
+    assert talk.wait(20.0) == 0, talk.report()
+    assert len(stage.alive()) == 2
+    stage.kill_hard(router)
+    wait_for(lambda: not stage.alive(), "an end of the broker", 5.0)
+
+    router = stage.router("--start-broker")
+    assert said(stage.read("chat", expect=100)) == list(range(1, 101))
+    check_router(router)
+    wait_for(lambda: not stage.alive(), "an end of the broker", 5.0)
+
+
 def test_sigterm_drains_everything(stage: Stage) -> None:
     broker = stage.broker()
     router = stage.router()
@@ -268,8 +284,17 @@ INTERRUPTED = 130
 """What a shell sees after Ctrl-C."""
 
 
-@pytest.mark.parametrize("after_s", [0.35, 0.7])
-def test_ctrl_c_while_starting(stage: Stage, after_s: float) -> None:
+@pytest.mark.parametrize(
+    ("after_s", "number", "codes"),
+    [
+        (0.35, signal.SIGINT, {INTERRUPTED, -signal.SIGINT}),
+        (0.7, signal.SIGINT, {INTERRUPTED, -signal.SIGINT}),
+        (0.7, signal.SIGTERM, {0, -signal.SIGTERM}),
+    ],
+)
+def test_ended_while_starting(
+    stage: Stage, after_s: float, number: signal.Signals, codes: set[int]
+) -> None:
     commands = [
         ["router"],
         ["broker"],
@@ -280,9 +305,9 @@ def test_ctrl_c_while_starting(stage: Stage, after_s: float) -> None:
     runs = [stage.command(*words) for words in commands]
     time.sleep(after_s)
     for run in runs:
-        run.popen.send_signal(signal.SIGINT)
+        run.popen.send_signal(number)
     for run in runs:
-        assert run.wait(10.0) in (INTERRUPTED, -signal.SIGINT), run.report()
+        assert run.wait(10.0) in codes, run.report()
     wait_for(lambda: not stage.alive(), "an end of all processes", 5.0)
 
 
