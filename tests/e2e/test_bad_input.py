@@ -298,6 +298,7 @@ def camera(running: Stage) -> Run:
         "publish", "--source", "testsrc", "--size", "160x120", "--room", "busy", "--name", "cam"
     )
     run.event("ready")
+    run.until(lambda one: one["event"] == "status" and one["tracks"], "figures")
     return run
 
 
