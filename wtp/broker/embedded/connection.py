@@ -294,6 +294,7 @@ class Connection(asyncio.BufferedProtocol):
             try:
                 position = topic.publish(producer, head, blob)
             except StorageError as error:
+                producer.fenced = True  # What follows must not overtake it: it would be skipped.
                 self._not_kept(head, error)
                 return
             data = receipt(producer_id, sequence_id, highest, position)

@@ -22,7 +22,8 @@ class TopicProducer:
         topic_epoch: The epoch in which it held the topic for itself, None for never.
         request_id: Of the PRODUCER command, answered again when a wait ends.
         ready: It may send.
-        fenced: It lost the topic; its next SEND closes its connection.
+        fenced: It lost the topic, or the disk refused its last message; its next SEND closes its
+            connection, and it sends again in order.
     """
 
     link: Link
