@@ -107,27 +107,37 @@ class Rooms:
         """Make a track the owner's and give it a producer.
 
         Raises:
-            Refused: `code` is `name-taken` or `no-room`.
+            Refused: `code` is `name-taken`, `no-room`, or `replaced` when the owner went meanwhile.
             BrokerError: The broker refuses the topic.
         """
         await self.prepare(track.room, kind)
-        route = await self._vacated(track, owner)
-        if route is not None and (route.kind is not kind or not kind.reliable):
-            self._end(route, "replaced")
-            route = None
-        if route is None:
-            route = self._new_route(track, kind, content_type)
-            self.routes[track] = route
-            route.owner, route.instance = owner, owner.instance
-            try:
-                await self._link.open(route)
-            except BaseException:
-                self._end(route, "no-producer")
-                raise
-            return route
-        route.owner = owner
-        await route.idle.wait()
+        while True:
+            route = await self._vacated(track, owner)
+            if route is not None and (route.kind is not kind or not kind.reliable):
+                self._end(route, "replaced")
+                route = None
+            if route is None:
+                return await self._open(track, kind, content_type, owner)
+            route.owner = owner
+            await route.known.wait()
+            await route.idle.wait()
+            if route.owner is not owner:
+                raise Refused(f"Track {track} was taken over meanwhile.", code="replaced")
+            if self.routes.get(track) is route:
+                break
         route.instance, route.content_type, route.received = owner.instance, content_type, 0
+        return route
+
+    async def _open(self, track: Track, kind: Kind, content_type: str, owner: Owner) -> Route:
+        """A new route with its producer."""
+        route = self._new_route(track, kind, content_type)
+        self.routes[track] = route
+        route.owner, route.instance = owner, owner.instance
+        try:
+            await self._link.open(route)
+        except BaseException:
+            self._end(route, "no-producer")
+            raise
         return route
 
     async def _vacated(self, track: Track, owner: Owner) -> Route | None:

@@ -75,6 +75,8 @@ class Route:
         """Objects of the present session."""
         self.idle = asyncio.Event()
         self.idle.set()
+        self.known = asyncio.Event()
+        """It had a producer, so that `last_seq` is the broker's word, or it ended."""
         self._clock = clock
         self._key = str(track)
         self._error_us: int | None = None
@@ -305,6 +307,7 @@ class ReliableRoute(Route):
             return
         self._with_client = 0
         self._confirm(producer.last_seq)
+        self.known.set()
         self._taken = max(self._taken, self._receipted)
         self._waiting = deque(self._kept)
         self._pump()
@@ -316,6 +319,7 @@ class ReliableRoute(Route):
         self._waiting.clear()
         self.kept_bytes = 0
         self._taken = self._receipted
+        self.known.set()
         self._settle()
 
     def _pump(self) -> None:
