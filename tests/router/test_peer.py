@@ -123,7 +123,7 @@ async def test_receipts_follow_the_broker_and_are_cumulative() -> None:
 
 
 async def test_full_buffer_withholds_credit_until_receipts_come() -> None:
-    desk = Desk(LimitSettings(reliable_buffer_bytes=10))
+    desk = Desk(LimitSettings(reliable_buffer_bytes=1500))
     peer, session = desk.peer()
     peer.stream_data(2, orders(HELLO, CHAT), False)
     await settle()

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import cast
 
+import pytest
+
 from tests.router.fakes import FakeOwner, FakeProducer, line
-from tests.router.test_peer import Desk, settle
+from tests.router.test_peer import CHAT as PUBLISH_CHAT
+from tests.router.test_peer import HELLO, Desk, of, orders, settle
 from wtp.broker.client import Producer
-from wtp.errors import BrokerError
-from wtp.model import Kind, Track
+from wtp.config.schema import LimitSettings
+from wtp.errors import BrokerError, Refused
+from wtp.model import Kind, Object, Track
+from wtp.router import legacy as module
 from wtp.router.link import BrokerLink
-from wtp.router.routes import ReliableRoute, Route
+from wtp.router.routes import LiveRoute, ReliableRoute, Route
+from wtp.wire import control, legacy
+from wtp.wire.objects import encode_head
 
 CHAT = Track("default", "me", "chat")
 
@@ -70,3 +78,122 @@ async def test_a_takeover_survives_a_producer_that_could_not_be_opened() -> None
     assert route.queued == 0
     for task in desk.tasks:
         task.cancel()
+
+
+def wire(alias: int, seq: int, text: str = "") -> bytes:
+    obj = line(seq, text)
+    return encode_head(alias, obj) + obj.payload
+
+
+async def test_empty_objects_fill_the_buffer_too() -> None:
+    desk = Desk(LimitSettings(reliable_buffer_bytes=100_000))
+    peer, session = desk.peer()
+    peer.stream_data(2, orders(HELLO, PUBLISH_CHAT), False)
+    await settle()
+    empty = Object(Kind.CHAT, 1, 1, True, b"")
+    sent = 0
+    peer.stream_data(6, b"\x02", False)
+    for seq in range(1, 501):
+        data = encode_head(1, replace(empty, seq=seq))
+        peer.stream_data(6, data, False)
+        sent += len(data)
+    assert session.released[6] < sent / 2
+    desk.link.producers[CHAT].receipt(500)
+    await settle()
+    assert session.released[6] == sent + 1
+
+
+async def test_one_stream_of_two_tracks_is_held_back_by_either() -> None:
+    desk = Desk(LimitSettings(reliable_buffer_bytes=2000))
+    peer, session = desk.peer()
+    other = control.Publish(2, "chat-2", "chat", "text/plain")
+    peer.stream_data(2, orders(HELLO, PUBLISH_CHAT, other), False)
+    await settle()
+    data = b"\x02" + wire(1, 1, "x" * 3000) + wire(2, 1)
+    peer.stream_data(6, data, False)
+    assert session.released[6] == 1
+    desk.link.producers[CHAT].receipt()
+    await settle()
+    assert session.released[6] == len(data)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_credit_of_a_stream_that_ended_comes_back(reset: bool) -> None:
+    desk = Desk(LimitSettings(reliable_buffer_bytes=2000))
+    peer, session = desk.peer()
+    peer.stream_data(2, orders(HELLO, PUBLISH_CHAT), False)
+    await settle()
+    data = b"\x02" + wire(1, 1, "x" * 3000)
+    peer.stream_data(6, data, not reset)
+    if reset:
+        peer.stream_reset(6, 0)
+    assert session.released[6] == 1
+    desk.link.producers[CHAT].receipt()
+    await settle()
+    assert session.released[6] == len(data)
+    assert 6 not in peer._streams
+
+
+async def test_a_track_is_published_once_in_a_session() -> None:
+    desk = Desk()
+    peer, session = desk.peer()
+    twice = control.Publish(2, "chat", "chat", "text/plain")
+    peer.stream_data(2, orders(HELLO, PUBLISH_CHAT, twice), False)
+    await settle()
+    assert of(session, control.Error)[0].code == "track-taken"
+    assert set(peer.routes) == {1}
+
+
+async def test_original_framing_is_held_back() -> None:
+    desk = Desk(LimitSettings(reliable_buffer_bytes=2000))
+    peer, session = desk.peer()
+    data = legacy.encode("talk", "chat", b"x" * 900)
+    peer.stream_data(6, data, False)
+    await settle()
+    for _ in range(3):
+        peer.stream_data(6, data, False)
+    assert session.released[6] == len(data)
+    route = next(iter(desk.rooms.routes.values()))
+    desk.link.producers[route.track].receipt(4)
+    await settle()
+    assert session.released[6] == 4 * len(data)
+
+
+async def test_original_framing_is_bounded_before_its_track_is_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_EARLY_BYTES", 1000)
+    desk = Desk()
+    peer, _ = desk.peer()
+    for name in ("one", "two"):
+        peer.stream_data(6, legacy.encode(name, "chat", b"x" * 500), False)
+    with pytest.raises(Refused, match="before their track"):
+        peer.stream_data(6, legacy.encode("three", "chat", b"x"), False)
+    await settle()
+    assert peer._legacy._early_bytes == 0
+
+
+async def test_one_original_id_of_two_kinds_makes_two_tracks() -> None:
+    desk = Desk()
+    peer, _ = desk.peer()
+    for kind in ("video", "chat"):
+        peer.stream_data(6, legacy.encode("cam", kind, b"x"), False)
+    await settle()
+    routes = {track.name: route for track, route in desk.rooms.routes.items()}
+    assert isinstance(routes["cam"], LiveRoute)
+    assert isinstance(routes["cam-chat"], ReliableRoute)
+
+
+async def test_an_original_session_that_ends_at_once_leaves_nothing() -> None:
+    desk = Desk()
+    peer, _ = desk.peer()
+    peer.stream_data(6, legacy.encode("talk", "chat", b"hello"), True)
+    peer.closed(0, "")
+    await settle()
+    producer = next(iter(desk.link.producers.values()))
+    assert [sent["payload"] for sent in producer.sent] == [b"hello"]
+    producer.receipt()
+    async with asyncio.timeout(2):
+        while desk.rooms.routes:
+            await asyncio.sleep(0.01)
+    assert desk.rooms.total().delivered == 1

@@ -7,19 +7,20 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from wtp import __version__
 from wtp.clock import Clock, Offset
 from wtp.config.schema import Settings
 from wtp.errors import Refused, UsageError, WireError, WtpError
-from wtp.model import Kind, Object, Track, check_name, clean_name
+from wtp.model import Kind, Object, Track, check_name
+from wtp.router.legacy import LegacyTracks
 from wtp.router.rooms import Rooms, Spawn
 from wtp.router.routes import ReliableRoute, Route
 from wtp.transport.session import Session
 from wtp.wire import StreamType, control, stream_type
 from wtp.wire.legacy import HEADER as LEGACY_HEADER
-from wtp.wire.legacy import LegacyObject, LegacyParser
+from wtp.wire.legacy import LegacyParser
 from wtp.wire.objects import ObjectParser
 
 log = logging.getLogger("wtp.router")
@@ -28,8 +29,6 @@ MAX_PARTIAL_BYTES = 16 * 1024 * 1024
 """Bytes of half-arrived objects that one session may hold: four of the largest."""
 FLUSH_ARRIVAL_S = 3.0
 """How long a flush waits for streams that were sent before it and have not arrived."""
-MAX_EARLY = 256
-"""Objects of the original framing that wait while their track is being opened."""
 PROOF_S = 2.0
 """How long a client may be silent when another one wants its track."""
 TAKEN_OVER = 0x30
@@ -38,13 +37,17 @@ TAKEN_OVER = 0x30
 
 @dataclass(slots=True)
 class Incoming:
-    """One incoming stream: its parser, and what of it waits for credit."""
+    """One incoming stream: its parser, and what of it waits for credit.
+
+    A stream that ended stays until its credit could be given back.
+    """
 
     parser: ObjectParser | LegacyParser | control.ControlParser
     kind: StreamType
     partial_bytes: int = 0
     withheld_bytes: int = 0
-    route: ReliableRoute | None = None
+    routes: set[ReliableRoute] = field(default_factory=set)
+    ended: bool = False
 
 
 class Peer:
@@ -88,8 +91,8 @@ class Peer:
         self._control: int | None = None
         self._greeted = self._flushing = False
         self._claiming: set[int] = set()
-        self._legacy: dict[str, tuple[Route | None, list[LegacyObject]]] = {}
-        self._receipts: set[int] = set()
+        self._legacy = LegacyTracks(self, rooms, settings, spawn, refused, self._end)
+        self._receipts: set[Route] = set()
         self._heard = asyncio.Event()
         self._closed = False
 
@@ -109,16 +112,13 @@ class Peer:
                 self.session.release(stream, 1)
         self._feed(stream, incoming, data)
         if end:
-            self._streams.pop(stream, None)
-            self._partial_bytes -= incoming.partial_bytes
+            self._stream_over(stream)
             if not isinstance(incoming.parser, control.ControlParser) and incoming.parser.partial:
                 raise WireError("A stream ended inside an object.", code="half-object")
 
     def stream_reset(self, stream: int, code: int) -> None:
         """The sender dropped the rest of a group; whole objects of it were taken already."""
-        incoming = self._streams.pop(stream, None)
-        if incoming is not None:
-            self._partial_bytes -= incoming.partial_bytes
+        self._stream_over(stream)
 
     def stream_stopped(self, stream: int, code: int) -> None:
         """The client does not want our control stream: without it there is no session."""
@@ -146,12 +146,11 @@ class Peer:
 
     def receipted(self, route: Route) -> None:
         """Tell the client, once per turn of the loop, and give credit back."""
-        alias = next((alias for alias, own in self.routes.items() if own is route), None)
-        if alias is None or self._closed:
+        if self._closed:
             return
         if not self._receipts:
             asyncio.get_running_loop().call_soon(self._send_receipts)
-        self._receipts.add(alias)
+        self._receipts.add(route)
 
     async def answers(self) -> bool:
         """Whether the client is there: a killed one is silent long before QUIC gives it up."""
@@ -168,6 +167,14 @@ class Peer:
         """The publisher came back with another session."""
         self.routes.clear()
         self.session.close(TAKEN_OVER, "taken over by a newer session of this publisher")
+
+    @property
+    def over(self) -> bool:
+        """Whether the session has ended."""
+        return self._closed
+
+    def _end(self, error: WtpError) -> None:
+        self.session.close(error.close_code, error.message)
 
     # Outgoing
 
@@ -193,15 +200,16 @@ class Peer:
         }
 
     def _send_receipts(self) -> None:
-        aliases, self._receipts = self._receipts, set()
-        for alias in aliases:
-            route = self.routes.get(alias)
-            if route is not None:
+        routes, self._receipts = self._receipts, set()
+        for alias, route in self.routes.items():
+            if route in routes:
                 self.tell(control.Receipt(alias, route.last_seq))
-        for stream, incoming in self._streams.items():
+        for stream, incoming in list(self._streams.items()):
             if incoming.withheld_bytes and not self._full(incoming):
                 self.session.release(stream, incoming.withheld_bytes)
                 incoming.withheld_bytes = 0
+                if incoming.ended:
+                    del self._streams[stream]
 
     # Incoming
 
@@ -229,7 +237,9 @@ class Peer:
         elif isinstance(parser, LegacyParser):
             for message in parser.feed(data):
                 taken += LEGACY_HEADER.size + len(message.payload)
-                self._legacy_object(message)
+                route = self._legacy.take(message)
+                if isinstance(route, ReliableRoute):
+                    incoming.routes.add(route)
         else:
             for order in parser.feed(data):
                 self._order(order)
@@ -246,7 +256,16 @@ class Peer:
     def _full(self, incoming: Incoming) -> bool:
         """Whether a reliable track waits for so many receipts that its sender must wait too."""
         bound = self._settings.router.limits.reliable_buffer_bytes
-        return incoming.route is not None and incoming.route.kept_bytes > bound
+        return any(route.kept_bytes > bound for route in incoming.routes)
+
+    def _stream_over(self, stream: int) -> None:
+        incoming = self._streams.get(stream)
+        if incoming is None or incoming.ended:
+            return
+        incoming.ended = True
+        self._partial_bytes -= incoming.partial_bytes
+        if not incoming.withheld_bytes:
+            del self._streams[stream]
 
     def _object(self, incoming: Incoming, alias: int, obj: Object) -> None:
         route = self.routes.get(alias)
@@ -255,7 +274,7 @@ class Peer:
             return
         route.offer(obj)
         if isinstance(route, ReliableRoute):
-            incoming.route = route
+            incoming.routes.add(route)
 
     def _order(self, message: control.Message) -> None:
         match message:
@@ -351,43 +370,3 @@ class Peer:
             await asyncio.sleep(0.005)
         self._flushing = False
         self.tell(control.Flushed(self._counts()))
-
-    # The original platform's framing
-
-    def _legacy_object(self, message: LegacyObject) -> None:
-        if message.kind is None:
-            self._refused["legacy-kind"] += 1
-            return
-        key = f"{message.kind}/{message.track_id}"
-        if key not in self._legacy:
-            if len(self._legacy) >= self._most_tracks:
-                raise Refused("Too many tracks in one session.", code="too-many-tracks")
-            self._legacy[key] = (None, [])
-            self._spawn(self._claim_legacy(key, message.kind, message.track_id))
-        route, early = self._legacy[key]
-        if route is None:
-            early.append(message)
-            if len(early) > MAX_EARLY:
-                raise Refused("Too many objects before their track is open.", code="early")
-            return
-        self._offer_legacy(route, message)
-
-    async def _claim_legacy(self, key: str, kind: Kind, track_id: str) -> None:
-        default = "application/octet-stream"
-        content_type = self._settings.legacy.content_types.get(kind.value, default)
-        track = Track(self.room, self.name, clean_name(track_id))
-        try:
-            route = await self._rooms.claim(track, kind, content_type, self)
-        except WtpError as error:
-            log.warning("session %s: track %s refused: %s", self.id, track, error)
-            self._refused[error.code] += 1
-            self.session.close(error.close_code, error.message)
-            return
-        early = self._legacy[key][1]
-        self._legacy[key] = (route, [])
-        for message in early:
-            self._offer_legacy(route, message)
-
-    def _offer_legacy(self, route: Route, message: LegacyObject) -> None:
-        seq = route.next_seq if isinstance(route, ReliableRoute) else route.received + 1
-        route.offer(Object(route.kind, seq, group=seq, key=True, payload=message.payload))

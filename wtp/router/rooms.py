@@ -107,7 +107,8 @@ class Rooms:
         """Make a track the owner's and give it a producer.
 
         Raises:
-            Refused: `code` is `name-taken`, `no-room`, or `replaced` when the owner went meanwhile.
+            Refused: `code` is `name-taken`, `track-taken`, `no-room`, or `replaced` when the
+                owner went meanwhile.
             BrokerError: The broker refuses the topic.
         """
         await self.prepare(track.room, kind)
@@ -147,12 +148,18 @@ class Rooms:
         not answer any more, as after a kill.
 
         Raises:
-            Refused: `code` is `name-taken`.
+            Refused: `code` is `name-taken`, or `track-taken` by the owner itself.
         """
         while True:
             route = self.routes.get(track)
-            if route is None or route.owner is None or route.owner is owner:
+            if route is None or route.owner is None:
                 return route
+            if route.owner is owner:
+                raise Refused(
+                    f"Track {track} is published by this session already.",
+                    hint="Choose another --track.",
+                    code="track-taken",
+                )
             previous = route.owner
             stranger = route.instance != owner.instance or not owner.instance
             if stranger and await previous.answers():

@@ -22,6 +22,9 @@ from wtp.errors import BrokerError, Refused
 from wtp.metrics import Buckets, Ledger
 from wtp.model import Kind, Object, Track, to_properties
 
+OBJECT_BYTES, ATTRIBUTE_BYTES = 1024, 128
+"""What an object and each of its attributes cost beside the payload, generously."""
+
 MOST_UNRECEIPTED = 1000
 """Objects of a reliable track that are with the broker's client at once."""
 
@@ -257,7 +260,7 @@ class ReliableRoute(Route):
         self._taken = 0
         self._receipted = 0
         self.kept_bytes = 0
-        """Payload bytes without receipt."""
+        """What waits for receipts costs, payload and bookkeeping: empty objects count too."""
 
     @property
     def last_seq(self) -> int:
@@ -297,7 +300,7 @@ class ReliableRoute(Route):
         obj = self._stamped(obj)
         self._kept.append(obj)
         self._waiting.append(obj)
-        self.kept_bytes += len(obj.payload)
+        self.kept_bytes += _cost(obj)
         self._pump()
 
     def attach(self, producer: Producer | None) -> None:
@@ -349,8 +352,12 @@ class ReliableRoute(Route):
             return
         self._receipted = seq
         while self._kept and self._kept[0].seq <= seq:
-            self.kept_bytes -= len(self._kept.popleft().payload)
+            self.kept_bytes -= _cost(self._kept.popleft())
             self.ledger.deliver()
         self._settle()
         if self.owner is not None:
             self.owner.receipted(self)
+
+
+def _cost(obj: Object) -> int:
+    return len(obj.payload) + OBJECT_BYTES + ATTRIBUTE_BYTES * len(obj.attributes)
