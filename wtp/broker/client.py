@@ -241,6 +241,11 @@ class BrokerClient:
             raise translate(type(error).__name__, self.url, what) from error
         except RuntimeError as error:
             raise BrokerUnavailable(f"The connection to {self.url} is closed.") from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._closed or (task is not None and task.cancelling()):
+                raise
+            raise BrokerUnavailable(f"The connection to {self.url} is closed.") from None
 
     async def producer(self, topic: str, *, name: str = "", max_pending: int = 1000) -> Producer:
         """Open a producer without batching.
@@ -373,7 +378,10 @@ class BrokerClient:
             return
         self._closed = True
         loop = asyncio.get_running_loop()
+        # A thread of its own: the pool may be full of calls that only this ends.
+        closing = ThreadPoolExecutor(1, thread_name_prefix="pulsar-close")
         with contextlib.suppress(TimeoutError, pulsar.PulsarException):
             async with asyncio.timeout(OPERATION_TIMEOUT_S):
-                await loop.run_in_executor(self._pool, self._raw.close)
+                await loop.run_in_executor(closing, self._raw.close)
+        closing.shutdown(wait=False)
         self._pool.shutdown(wait=False, cancel_futures=True)
