@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 from typing import cast
 
 import pytest
 
 from tests.router.fakes import FakeOwner, FakeProducer, line
+from tests.router.test_link import FakeClient, chat, live, until
 from tests.router.test_peer import CHAT as PUBLISH_CHAT
 from tests.router.test_peer import HELLO, Desk, of, orders, settle
-from wtp.broker.client import Producer
+from wtp.broker.client import BrokerClient, Producer
 from wtp.config.schema import LimitSettings
-from wtp.errors import BrokerError, Refused
+from wtp.errors import BrokerError, BrokerUnavailable, NotFound, Refused
 from wtp.model import Kind, Object, Track
 from wtp.router import legacy as module
+from wtp.router import link as link_module
 from wtp.router.link import BrokerLink
 from wtp.router.routes import LiveRoute, ReliableRoute, Route
 from wtp.wire import control, legacy
@@ -197,3 +200,77 @@ async def test_an_original_session_that_ends_at_once_leaves_nothing() -> None:
         while desk.rooms.routes:
             await asyncio.sleep(0.01)
     assert desk.rooms.total().delivered == 1
+
+
+@pytest.fixture
+def fast_link(monkeypatch: pytest.MonkeyPatch) -> BrokerLink:
+    FakeClient.made = []
+    monkeypatch.setattr(link_module, "BrokerClient", FakeClient)
+    monkeypatch.setattr(link_module, "WATCH_S", 0.01)
+    monkeypatch.setattr(link_module, "FIRST_WAIT_S", 0.01)
+    return BrokerLink("pulsar://x")
+
+
+async def test_a_producer_that_refused_gives_its_name_up(fast_link: BrokerLink) -> None:
+    route, client = chat(), FakeClient.made[0]
+    await fast_link.open(route)
+    route.offer(line(1))
+    client.opened[0].waiting.pop(0)(BrokerError("too big"))
+    watching = asyncio.create_task(fast_link.watch())
+    await until(lambda: len(client.opened) == 2)
+    assert client.opened[0].closed
+    await until(lambda: client.opened[1].seqs == [1])
+    client.opened[1].waiting.pop(0)(BrokerError("too big"))
+    fast_link.remove(route)
+    await until(lambda: client.opened[1].closed)
+    watching.cancel()
+    await fast_link.close()
+
+
+async def test_a_track_that_is_refused_later_is_tried_again(fast_link: BrokerLink) -> None:
+    route, client = chat(), FakeClient.made[0]
+    await fast_link.open(route)
+    route.offer(line(1))
+    client.errors = [NotFound("no namespace now")] * 3
+    route.attach(None)
+    watching = asyncio.create_task(fast_link.watch())
+    await until(lambda: len(client.opened) == 2)
+    assert client.opened[1].seqs == [1]
+    watching.cancel()
+    await fast_link.close()
+
+
+async def test_a_live_track_that_went_while_its_producer_opened_leaves_none(
+    fast_link: BrokerLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    route, client = live("a"), FakeClient.made[0]
+    go = asyncio.Event()
+    open_it = client.producer
+
+    async def slow(topic: str, *, name: str = "", max_pending: int = 0) -> Producer:
+        await go.wait()
+        return await open_it(topic, name=name, max_pending=max_pending)
+
+    monkeypatch.setattr(client, "producer", slow)
+    opening = asyncio.create_task(fast_link.open(route))
+    await settle()
+    fast_link.remove(route)
+    go.set()
+    await opening
+    await until(lambda: bool(client.opened) and client.opened[0].closed)
+    assert not fast_link._shared
+    await fast_link.close()
+
+
+async def test_calls_that_wait_are_told_that_their_client_closed() -> None:
+    client = BrokerClient("pulsar://127.0.0.1:1")
+    release = threading.Event()
+    blocked = [asyncio.create_task(client.call("wait", release.wait, 5)) for _ in range(8)]
+    waiting = asyncio.create_task(client.call("wait", release.wait, 5))
+    await settle()
+    async with asyncio.timeout(3):
+        await client.close()
+    with pytest.raises(BrokerUnavailable):
+        await waiting
+    release.set()
+    await asyncio.gather(*blocked)

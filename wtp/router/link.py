@@ -15,7 +15,7 @@ from typing import Any
 
 from wtp.broker.client import BrokerClient, Producer
 from wtp.children.broker import BROKER_PORT, answers, host_port
-from wtp.errors import BrokerError, BrokerUnavailable, WtpError
+from wtp.errors import BrokerUnavailable, WtpError
 from wtp.router.routes import ReliableRoute, Route
 
 log = logging.getLogger("wtp.router")
@@ -86,44 +86,62 @@ class BrokerLink:
         """
         self._routes.add(route)
         if route.kind.reliable:
-            await self._attach(route)
+            await self._attach(route, first=True)
             return
-        attaching = self._spawn(self._attach(route))
+        attaching = self._spawn(self._attach(route, first=True))
         done, _ = await asyncio.wait({attaching}, timeout=LIVE_OPEN_S)
         if done:
             attaching.result()
         else:
             attaching.add_done_callback(partial(_say, route))
 
-    async def _attach(self, route: Route) -> None:
-        """Open a route's producer; a live route that finds no broker is left to `watch`."""
+    async def _attach(self, route: Route, *, first: bool = False) -> None:
+        """Open a route's producer; a live route that finds no broker is left to `watch`.
+
+        Args:
+            route: Which.
+            first: Its sender waits for an answer: raise a refusal instead of trying again.
+        """
         self._opening.add(route)
-        wait_s = FIRST_WAIT_S
+        wait_s, said = FIRST_WAIT_S, ""
         try:
             while route in self._routes:
                 try:
                     producer = await self._producer(route)
-                except (BrokerUnavailable, BrokerError) as error:
-                    if not isinstance(error, BrokerUnavailable) and error.code != "busy":
+                except WtpError as error:
+                    passing = isinstance(error, BrokerUnavailable) or error.code == "busy"
+                    if first and not passing:
                         self._routes.discard(route)
                         raise
-                    if not route.kind.reliable:
+                    if passing and not route.kind.reliable:
                         return
+                    if not passing and str(error) != said:
+                        said = str(error)
+                        log.warning("%s has no producer: %s", route.track, error)
                     log.debug("waiting for a producer of %s: %s", route.track, error)
                 else:
-                    if route in self._routes:
-                        route.attach(producer)
-                        self.connected = True
-                    elif route.kind.reliable:  # its session went meanwhile: free the name
-                        await producer.close()
+                    await self._give(route, producer)
                     return
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, LAST_WAIT_S)
         finally:
             self._opening.discard(route)
 
+    async def _give(self, route: Route, producer: Producer) -> None:
+        """Attach a producer, or close it when its route went meanwhile: its name is needed."""
+        if route in self._routes:
+            route.attach(producer)
+            self.connected = True
+        elif route.kind.reliable:
+            await producer.close()
+        else:
+            self._leave(route.topic, producer)
+
     async def _producer(self, route: Route) -> Producer:
         if isinstance(route, ReliableRoute):
+            if route.failed is not None:  # it would hold the name against the next one
+                await route.failed.close()
+                route.failed = None
             return await self._client.producer(
                 route.topic, name=f"wtp/{route.track}", max_pending=4 * LIVE_PENDING
             )
@@ -139,11 +157,18 @@ class BrokerLink:
         """A route ended; its producer is closed unless others share it."""
         self._routes.discard(route)
         producer = route.producer
+        if isinstance(route, ReliableRoute):
+            producer = producer or route.failed
         route.attach(None)
-        if producer is None or any(other.producer is producer for other in self._routes):
+        if producer is not None:
+            self._leave(route.topic, producer)
+
+    def _leave(self, topic: str, producer: Producer) -> None:
+        """Close a producer unless others share it."""
+        if any(other.producer is producer for other in self._routes):
             return
-        if self._shared.get(route.topic) is producer:
-            del self._shared[route.topic]
+        if self._shared.get(topic) is producer:
+            del self._shared[topic]
         self._spawn(producer.close())
 
     async def watch(self) -> None:
@@ -184,8 +209,12 @@ class BrokerLink:
         """Leave the old client and open everything with a new one."""
         log.info("the broker answers again; opening producers anew")
         self._lost_since = None
+        try:
+            old, self._client = self._client, BrokerClient(self.url)
+        except BrokerUnavailable as error:
+            log.warning("no new client: %s", error)
+            return
         self.reopened += 1
-        old, self._client = self._client, BrokerClient(self.url)
         self._shared.clear()
         for route in self._routes:
             route.attach(None)

@@ -10,6 +10,7 @@ Each route's ledger holds offered = delivered + dropped{reason} + in flight at e
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +25,8 @@ from wtp.model import Kind, Object, Track, to_properties
 
 OBJECT_BYTES, ATTRIBUTE_BYTES = 1024, 128
 """What an object and each of its attributes cost beside the payload, generously."""
+
+log = logging.getLogger("wtp.router")
 
 MOST_UNRECEIPTED = 1000
 """Objects of a reliable track that are with the broker's client at once."""
@@ -259,6 +262,9 @@ class ReliableRoute(Route):
         self._with_client = 0
         self._taken = 0
         self._receipted = 0
+        self._refused = 0
+        self.failed: Producer | None = None
+        """A producer that refused an object; to be closed before the next one of its name."""
         self.kept_bytes = 0
         """What waits for receipts costs, payload and bookkeeping: empty objects count too."""
 
@@ -338,7 +344,10 @@ class ReliableRoute(Route):
             if self.producer is not producer:
                 return
             if error is not None:
-                self.producer = None
+                if obj.seq != self._refused:
+                    self._refused = obj.seq
+                    log.warning("%s: object %d will be sent again: %s", self.track, obj.seq, error)
+                self.producer, self.failed = None, producer
                 return
             self._with_client -= 1
             self._confirm(obj.seq)
