@@ -202,6 +202,25 @@ async def test_an_original_session_that_ends_at_once_leaves_nothing() -> None:
     assert desk.rooms.total().delivered == 1
 
 
+async def test_a_second_flush_is_answered_with_the_first() -> None:
+    desk = Desk()
+    peer, session = desk.peer()
+    peer.stream_data(2, orders(HELLO, PUBLISH_CHAT), False)
+    await settle()
+    peer.stream_data(6, b"\x02" + wire(1, 1), False)
+    for sent in (1, 2):
+        peer.stream_data(2, control.encode(control.Flush({"1": sent})), False)
+    desk.link.producers[CHAT].receipt()
+    await asyncio.sleep(0.02)
+    assert not of(session, control.Flushed)
+    peer.stream_data(6, wire(1, 2), False)
+    desk.link.producers[CHAT].receipt()
+    async with asyncio.timeout(1):
+        while not of(session, control.Flushed):
+            await asyncio.sleep(0.005)
+    assert len(of(session, control.Flushed)) == 1
+
+
 @pytest.fixture
 def fast_link(monkeypatch: pytest.MonkeyPatch) -> BrokerLink:
     FakeClient.made = []

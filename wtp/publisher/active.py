@@ -161,6 +161,7 @@ class Active:
                     self.lose("the router does not greet")
                 continue
             pings += 1
+            self.writable()  # a receipt that overtakes its acknowledgement leaves no other event
             self.conversation.ping()
             self._unanswered += pings > QUICK_PINGS
             if loop.time() > republish_at:
@@ -180,7 +181,9 @@ class Active:
         if session is None or self.over.is_set() or not self.attached:
             return False
         tracks = {alias: self._tracks[alias] for alias in self.attached}
-        self._flushed = asyncio.get_running_loop().create_future()
+        if self._flushed is None or self._flushed.done():
+            self._flushed = asyncio.get_running_loop().create_future()
+        flushed = self._flushed
         try:
             for track in tracks.values():
                 track.finish()
@@ -188,7 +191,7 @@ class Active:
                 await session.drained(0)
                 self.conversation.flush({alias: track.sent for alias, track in tracks.items()})
                 self._write()
-                await self._flushed
+                await asyncio.shield(flushed)
         except (TimeoutError, ConnectionFailed):
             return False
         return True

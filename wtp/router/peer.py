@@ -89,7 +89,8 @@ class Peer:
         self._streams: dict[int, Incoming] = {}
         self._partial_bytes = 0
         self._control: int | None = None
-        self._greeted = self._flushing = False
+        self._greeted = False
+        self._flushing: dict[str, int] | None = None
         self._claiming: set[int] = set()
         self._legacy = LegacyTracks(self, rooms, settings, spawn, refused, self._end)
         self._receipts: set[Route] = set()
@@ -287,9 +288,10 @@ class Peer:
                 self.tell(control.Pong(message.t0_us, now_us, self._clock.now_us()))
             case control.Offset():
                 self.offset = Offset(message.offset_us, max(0, message.error_us))
-            case control.Flush() if not self._flushing:
-                self._flushing = True
-                self._spawn(self._flush(message.sent))
+            case control.Flush():
+                if self._flushing is None:
+                    self._spawn(self._flush())
+                self._flushing = message.sent
             case control.Error():
                 log.warning("session %s says: %.200r", self.id, message.message)
             case control.Pong() | control.Stats():
@@ -354,8 +356,8 @@ class Peer:
         self._refused[error.code] += 1
         self.tell(control.Error(error.code, str(error), alias))
 
-    async def _flush(self, sent: dict[str, int]) -> None:
-        """Answer once what was sent has arrived and been handed on."""
+    async def _flush(self) -> None:
+        """Answer once what was sent, by the latest word, has arrived and been handed on."""
         loop = asyncio.get_running_loop()
         end = loop.time() + FLUSH_ARRIVAL_S
         routes = dict(self.routes)
@@ -363,10 +365,10 @@ class Peer:
             late = [
                 route
                 for alias, route in routes.items()
-                if route.received < sent.get(str(alias), 0) and loop.time() < end
+                if route.received < (self._flushing or {}).get(str(alias), 0) and loop.time() < end
             ]
             if not late and not any(route.ledger.in_flight for route in routes.values()):
                 break
             await asyncio.sleep(0.005)
-        self._flushing = False
+        self._flushing = None
         self.tell(control.Flushed(self._counts()))
