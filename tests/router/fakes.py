@@ -89,6 +89,7 @@ class FakeSession:
         self.messages: list[control.Message] = []
         self.released: dict[int, int] = {}
         self.closed_with: tuple[int, str] | None = None
+        self.unread_bytes = 0
         self._parser = control.ControlParser()
         self._first = True
 
@@ -104,6 +105,9 @@ class FakeSession:
 
     def release(self, stream: int, count: int) -> None:
         self.released[stream] = self.released.get(stream, 0) + count
+
+    def backlog(self, stream: int | None = None) -> int:
+        return self.unread_bytes
 
     def close(self, code: int = 0, reason: str = "") -> None:
         self.closed_with = self.closed_with or (code, reason)

@@ -20,6 +20,7 @@ from wtp.model import Kind, Object, Track
 from wtp.router import legacy as module
 from wtp.router import link as link_module
 from wtp.router.link import BrokerLink
+from wtp.router.peer import MAX_UNREAD_BYTES
 from wtp.router.routes import LiveRoute, ReliableRoute, Route
 from wtp.wire import control, legacy
 from wtp.wire.objects import encode_head
@@ -219,6 +220,18 @@ async def test_a_second_flush_is_answered_with_the_first() -> None:
         while not of(session, control.Flushed):
             await asyncio.sleep(0.005)
     assert len(of(session, control.Flushed)) == 1
+
+
+async def test_a_client_that_asks_and_never_reads_is_closed() -> None:
+    desk = Desk()
+    peer, session = desk.peer()
+    peer.stream_data(2, orders(HELLO), False)
+    session.unread_bytes = MAX_UNREAD_BYTES + 1
+    for _ in range(3):
+        peer.stream_data(2, control.encode(control.Ping(1)), False)
+    assert not of(session, control.Pong)
+    assert session.closed_with is not None
+    assert "does not read" in session.closed_with[1]
 
 
 @pytest.fixture

@@ -27,6 +27,8 @@ log = logging.getLogger("wtp.router")
 
 MAX_PARTIAL_BYTES = 16 * 1024 * 1024
 """Bytes of half-arrived objects that one session may hold: four of the largest."""
+MAX_UNREAD_BYTES = 1024 * 1024
+"""Control messages that may wait for a client to read them."""
 FLUSH_ARRIVAL_S = 3.0
 """How long a flush waits for streams that were sent before it and have not arrived."""
 PROOF_S = 2.0
@@ -181,8 +183,13 @@ class Peer:
 
     def tell(self, message: control.Message) -> None:
         """Send a control message; nothing happens before `hello` or after the end."""
-        if self._control is not None and not self._closed:
-            self.session.send(self._control, control.encode(message))
+        if self._control is None or self._closed:
+            return
+        if self.session.backlog(self._control) > MAX_UNREAD_BYTES:
+            self._control = None
+            self.session.close(WireError.close_code, "the client does not read")
+            return
+        self.session.send(self._control, control.encode(message))
 
     def tell_stats(self) -> None:
         """Send what was counted of this session's tracks."""
