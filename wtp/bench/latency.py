@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from wtp.bench.direct import measure, read_back
-from wtp.bench.machine import machine_line, slope_mib_per_h, spin_ms
+from wtp.bench.machine import machine_line, memory_figures, spin_ms
 from wtp.bench.path import LocalPath
 from wtp.errors import WtpError
 
@@ -22,7 +22,6 @@ TOPIC = f"persistent://public/{ROOM}/video"
 BASELINE_S = 20.0
 """Most seconds the baseline takes."""
 POLL_S = 0.25
-MEMORY_S = 2.0
 
 Say = Callable[[str], None]
 
@@ -93,18 +92,17 @@ async def _watch(path: LocalPath, config: dict[str, Any]) -> dict[str, Any]:
     await asyncio.sleep(config["warmup_s"])
     before = path.cpu()
     sent_before = _offered(path)
-    memory: dict[str, list[tuple[float, int]]] = {}
+    watching = asyncio.create_task(path.watch_memory())
     loop = asyncio.get_running_loop()
-    start, next_memory = loop.time(), 0.0
-    while (passed := loop.time() - start) < config["duration_s"]:
+    end = loop.time() + config["duration_s"]
+    while loop.time() < end:
         await asyncio.sleep(POLL_S)
-        if passed >= next_memory:
-            next_memory += MEMORY_S
-            for name, held in path.memory().items():
-                memory.setdefault(name, []).append((passed, held))
         for child in path.processes.values():
             if not child.running:
+                watching.cancel()
                 raise child.failure()
+    watching.cancel()
+    memory = await watching
     after = path.cpu()
     used = {name: round(after[name] - before.get(name, 0.0), 3) for name in after}
     objects = max(1, _offered(path) - sent_before)
@@ -128,8 +126,7 @@ async def _watch(path: LocalPath, config: dict[str, Any]) -> dict[str, Any]:
         "cpu_s": used,
         "router_cpu_s_per_1000": round(used.get("router", 0.0) * 1000 / objects, 3),
         "objects": objects,
-        "memory_mib_per_h": {name: slope_mib_per_h(held) for name, held in memory.items()},
-        "rss_mib": {name: round(held[-1][1] / 2**20, 1) for name, held in memory.items()},
+        **memory_figures(memory),
     }
 
 

@@ -15,6 +15,7 @@ from wtp.children import Child
 from wtp.errors import WtpError
 
 START_S = 20.0
+MEMORY_S = 2.0
 
 
 class LocalPath:
@@ -99,6 +100,19 @@ class LocalPath:
         """Resident bytes of each process."""
         held = {name: rss_bytes(child.pid) for name, child in self.processes.items()}
         return {name: value for name, value in held.items() if value is not None}
+
+    async def watch_memory(self) -> dict[str, list[tuple[float, int]]]:
+        """Take `memory` every two seconds into lists by process until cancelled."""
+        samples: dict[str, list[tuple[float, int]]] = {}
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        try:
+            while True:
+                for name, held in self.memory().items():
+                    samples.setdefault(name, []).append((loop.time() - start, held))
+                await asyncio.sleep(MEMORY_S)
+        except asyncio.CancelledError:
+            return samples
 
     async def __aexit__(
         self,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from wtp.bench.machine import machine_line, spin_ms
+from wtp.bench.machine import machine_line, memory_figures, spin_ms
 from wtp.bench.path import LocalPath
 from wtp.broker.client import BrokerClient
 from wtp.clock import monotonic_us
@@ -204,7 +204,10 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
             say(f"{config['rate']:g} objects/s of {config['size_bytes']} bytes")
             before = path.cpu()
             generator.start()
+            watching = asyncio.create_task(path.watch_memory())
             sent = await _expect(sent_pipe, config["duration_s"] + 60, "the generator")
+            watching.cancel()
+            memory = await watching
             after = path.cpu()
             if "error" in sent:
                 raise WtpError(sent["error"], hint="See the router's log.")
@@ -228,6 +231,7 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
         "mb_per_s": round(figures["objects_per_s"] * config["size_bytes"] / 1e6, 2),
         "dropped": dropped,
         **per_1000,
+        **memory_figures(memory),
         "spin_ms": [spin_before, await asyncio.to_thread(spin_ms)],
         "configuration": {**config, "machine": machine_line()},
     }
