@@ -183,6 +183,8 @@ class Topic:
     def remove_producer(self, producer: TopicProducer) -> None:
         """Let a producer go, and the next waiting one in."""
         heir = self.producers.remove(producer)
+        if producer.name in self.sequences:  # the longest silent are first, and go first
+            self.sequences[producer.name] = self.sequences.pop(producer.name)
         if heir is not None:
             success = ProducerSuccess(
                 heir.request_id,
