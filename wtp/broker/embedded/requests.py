@@ -133,7 +133,23 @@ def _producer(link: Connection, message: Producer) -> None:
     )
     topic.add_producer(producer)
     link.producers[message.producer_id] = (producer, topic)
-    _producer_success(link, message.request_id, producer, topic, version)
+    last = topic.log.last
+    if not topic.waits or last is None:
+        _producer_success(link, message.request_id, producer, topic, version)
+        return
+
+    def written(error: StorageError | None) -> None:
+        """Its last sequence id is a receipt, and waits for the disk like one."""
+        if link.producers.get(message.producer_id) != (producer, topic):
+            return
+        if error is None:
+            _producer_success(link, message.request_id, producer, topic, version)
+            return
+        del link.producers[message.producer_id]
+        topic.remove_producer(producer)
+        link.answer(Cmd.ERROR, Error(message.request_id, queries.code_of(error), str(error)))
+
+    topic.when_durable(last, written)
 
 
 def _check_room(link: Connection, name: str) -> None:
