@@ -123,6 +123,11 @@ class Inbox:
 
     def _drain(self) -> None:
         self._armed = False
-        while self._calls:
-            call, first, second = self._calls.popleft()
-            call(first, second)
+        try:
+            while self._calls:
+                call, first, second = self._calls.popleft()
+                call(first, second)
+        finally:  # a fault in one call is no reason for the others to wait
+            if self._calls and not self._armed:
+                self._armed = True
+                self._loop.call_soon(self._drain)
