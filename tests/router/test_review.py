@@ -8,12 +8,14 @@ from dataclasses import replace
 from typing import cast
 
 import pytest
+from pydantic import ValidationError
 
 from tests.router.fakes import FakeOwner, FakeProducer, line
 from tests.router.test_link import FakeClient, chat, live, until
 from tests.router.test_peer import CHAT as PUBLISH_CHAT
 from tests.router.test_peer import HELLO, Desk, of, orders, settle
 from wtp.broker.client import BrokerClient, Producer
+from wtp.broker.messages import Inbox
 from wtp.config.schema import LimitSettings
 from wtp.errors import BrokerError, BrokerUnavailable, NotFound, Refused
 from wtp.model import Kind, Object, Track
@@ -220,6 +222,33 @@ async def test_a_second_flush_is_answered_with_the_first() -> None:
         while not of(session, control.Flushed):
             await asyncio.sleep(0.005)
     assert len(of(session, control.Flushed)) == 1
+
+
+def test_the_counts_of_all_tracks_fit_one_message() -> None:
+    most = LimitSettings(tracks_per_session=100).tracks_per_session
+    with pytest.raises(ValidationError):
+        LimitSettings(tracks_per_session=most + 1)
+    counts = dict.fromkeys(("received", "delivered", "dropped", "queued"), 10**12)
+    control.encode(control.Stats({str(2**63 + alias): counts for alias in range(most)}))
+
+
+async def test_a_fault_in_one_receipt_does_not_hold_up_the_others() -> None:
+    loop = asyncio.get_running_loop()
+    faults: list[object] = []
+    loop.set_exception_handler(lambda _, context: faults.append(context["exception"]))
+    inbox, seen = Inbox(loop), list[object]()
+
+    def take(what: object, _: object) -> None:
+        if what == "bad":
+            raise ValueError(what)
+        seen.append(what)
+
+    for what in ("a", "bad", "b"):
+        inbox.post(take, what, None)
+    await settle()
+    loop.set_exception_handler(None)
+    assert seen == ["a", "b"]
+    assert len(faults) == 1
 
 
 async def test_a_client_that_asks_and_never_reads_is_closed() -> None:

@@ -65,7 +65,7 @@ class LimitSettings(Section):
     half_open: int = setting(256, "Handshakes under way at once.", ge=1)
     handshake_s: float = setting(5.0, "Seconds a handshake may take.", gt=0)
     idle_s: float = setting(15.0, "Seconds of silence that end a session.", gt=0)
-    tracks_per_session: int = setting(64, "Tracks one session may publish.", ge=1)
+    tracks_per_session: int = setting(64, "Tracks one session may publish.", ge=1, le=100)
     streams_per_session: int = setting(256, "Open incoming streams of one session.", ge=4)
     reliable_buffer_bytes: int = setting(
         8 * 1024 * 1024, "Unreceipted bytes of one reliable track before it is pushed back.", ge=1
