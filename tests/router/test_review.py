@@ -16,11 +16,13 @@ from tests.router.test_peer import CHAT as PUBLISH_CHAT
 from tests.router.test_peer import HELLO, Desk, of, orders, settle
 from wtp.broker.client import BrokerClient, Producer
 from wtp.broker.messages import Inbox
-from wtp.config.schema import LimitSettings
+from wtp.broker.topics import Admin, Policies
+from wtp.config.schema import LimitSettings, RoomSettings, Settings
 from wtp.errors import BrokerError, BrokerUnavailable, NotFound, Refused
 from wtp.model import Kind, Object, Track
 from wtp.router import legacy as module
 from wtp.router import link as link_module
+from wtp.router import rooms as rooms_module
 from wtp.router.link import BrokerLink
 from wtp.router.peer import MAX_UNREAD_BYTES
 from wtp.router.routes import LiveRoute, ReliableRoute, Route
@@ -222,6 +224,56 @@ async def test_a_second_flush_is_answered_with_the_first() -> None:
         while not of(session, control.Flushed):
             await asyncio.sleep(0.005)
     assert len(of(session, control.Flushed)) == 1
+
+
+class LateAdmin:
+    """An admin API whose broker comes up late."""
+
+    def __init__(self) -> None:
+        self.up = False
+        self.made: list[str] = []
+
+    async def ensure_namespace(self, namespace: str, **policies: object) -> None:
+        if not self.up:
+            raise BrokerUnavailable("down")
+        self.made.append(namespace)
+
+    async def policies(self, namespace: str) -> Policies:
+        if not self.up:
+            raise BrokerUnavailable("down")
+        return Policies(retention_minutes=1, retention_mb=1, deduplication=True)
+
+
+@pytest.mark.parametrize("kind", [Kind.CHAT, Kind.VIDEO])
+async def test_a_room_is_made_when_its_broker_comes_up_late(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rooms_module, "PREPARE_AGAIN_S", 0.01)
+    desk, admin = Desk(), LateAdmin()
+    desk.rooms._admin = cast(Admin, admin)
+    desk.rooms._settings = Settings(rooms=RoomSettings(create=True))
+    link = desk.link
+    open_it = link.open
+
+    async def refusing(route: Route) -> None:
+        if not admin.made and kind.reliable:
+            raise NotFound("no namespace")
+        await open_it(route)
+
+    monkeypatch.setattr(link, "open", refusing)
+    track = Track("new", "me", kind.value)
+    claim = asyncio.create_task(desk.rooms.claim(track, kind, "text/plain", FakeOwner()))
+    await asyncio.sleep(0.03)
+    assert claim.done() is not kind.reliable
+    admin.up = True
+    async with asyncio.timeout(2):
+        route = await claim
+        while not admin.made:
+            await asyncio.sleep(0.01)
+    assert admin.made == ["public/new"]
+    assert desk.rooms.routes[track] is route
+    for task in desk.tasks:
+        task.cancel()
 
 
 def test_the_counts_of_all_tracks_fit_one_message() -> None:

@@ -25,6 +25,9 @@ LINGER_S = {True: 30.0, False: 2.0}
 LAST_RECEIPTS_S = 5.0
 """How long receipts of a gone route are waited for."""
 
+PREPARE_AGAIN_S = 1.0
+"""Pause before a room whose broker was away is looked at again."""
+
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
 
@@ -53,6 +56,7 @@ class Rooms:
         self._admin = admin
         self._spawn = spawn
         self._known: set[str] = set()
+        self._unprepared: set[str] = set()
 
     def topic(self, room: str, kind: Kind) -> str:
         """The topic of a room's kind."""
@@ -85,6 +89,9 @@ class Rooms:
                 code="no-room",
             ) from error
         except BrokerUnavailable:
+            if namespace not in self._unprepared:
+                self._unprepared.add(namespace)
+                self._spawn(self._prepare_later(namespace, room, kind))
             return
         except (BrokerError, Refused) as error:
             self.notes[namespace] = f"policies unknown: {error.message}"
@@ -92,6 +99,19 @@ class Rooms:
             return
         self._known.add(namespace)
         self._note(namespace, policies.deduplication, policies.retention_minutes)
+
+    async def _prepare_later(self, namespace: str, room: str, kind: Kind) -> None:
+        """Prepare a room whose broker was away, for as long as anybody publishes to it."""
+        try:
+            while namespace not in self._known:
+                await asyncio.sleep(PREPARE_AGAIN_S)
+                if not any(track.room == room for track in self.routes):
+                    return
+                await self.prepare(room, kind)
+        except Refused as error:
+            log.warning("%s", error)
+        finally:
+            self._unprepared.discard(namespace)
 
     def _note(self, namespace: str, deduplication: bool, retention_minutes: int) -> None:
         sentences = []
@@ -135,11 +155,19 @@ class Rooms:
         self.routes[track] = route
         route.owner, route.instance = owner, owner.instance
         try:
-            await self._link.open(route)
+            while True:
+                try:
+                    await self._link.open(route)
+                except NotFound:
+                    namespace = parse_topic(route.topic).namespace_path
+                    if namespace not in self._unprepared or self.routes.get(track) is not route:
+                        raise
+                    await asyncio.sleep(PREPARE_AGAIN_S)  # its namespace is still to be made
+                else:
+                    return route
         except BaseException:
             self._end(route, "no-producer")
             raise
-        return route
 
     async def _vacated(self, track: Track, owner: Owner) -> Route | None:
         """The route of a track, if there is one, once nobody else owns it.
