@@ -348,3 +348,10 @@ async def test_room_names_are_checked() -> None:
     with pytest.raises(UsageError, match="room"):
         desk.peer(room="no such!")
     assert desk.rooms.topic("default", Kind.VIDEO) == "persistent://public/default/video"
+
+
+async def test_names_of_the_original_framing_are_not_to_be_had() -> None:
+    desk = Desk()
+    peer, _ = desk.peer()
+    with pytest.raises(Refused, match="original framing"):
+        peer.stream_data(2, orders(control.Hello("legacy-1", "x")), False)

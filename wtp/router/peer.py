@@ -31,6 +31,8 @@ MAX_UNREAD_BYTES = 1024 * 1024
 """Control messages that may wait for a client to read them."""
 FLUSH_ARRIVAL_S = 3.0
 """How long a flush waits for streams that were sent before it and have not arrived."""
+LEGACY_NAME = "legacy-"
+"""How the names of publishers start that never say hello."""
 PROOF_S = 2.0
 """How long a client may be silent when another one wants its track."""
 TAKEN_OVER = 0x30
@@ -77,7 +79,7 @@ class Peer:
     ) -> None:
         self.id = secrets.token_hex(4)
         self.room = check_name("room", session.query.get("room") or settings.rooms.room)
-        self.name = f"legacy-{self.id}"
+        self.name = LEGACY_NAME + self.id
         self.instance = ""
         self.offset: Offset | None = None
         self.routes: dict[int, Route] = {}
@@ -311,6 +313,12 @@ class Peer:
     def _hello(self, message: control.Hello) -> None:
         if self._greeted:
             raise WireError("A second hello.", code="control")
+        if message.name.startswith(LEGACY_NAME):
+            raise Refused(
+                f"Names that start with {LEGACY_NAME} belong to the original framing.",
+                hint="Choose another --name.",
+                code="name-taken",
+            )
         self._greeted = True
         self.name, self.instance = check_name("publisher", message.name), message.instance[:64]
         self._control = self.session.open_stream()
