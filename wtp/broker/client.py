@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import queue
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -28,6 +29,9 @@ SubscriptionKind = Literal["exclusive", "shared", "failover", "key_shared"]
 OPERATION_TIMEOUT_S = 5
 LIVE_SEND_TIMEOUT_MS = 2000
 """A live object that has no receipt by then is given up; it would be worthless anyway."""
+
+ASK_S = 0.1
+"""How often a waiting call looks whether the client was closed."""
 
 SCHEMES = ("pulsar://", "pulsar+ssl://")
 
@@ -344,7 +348,7 @@ class BrokerClient:
                 topic, pulsar.MessageId.latest, start_message_id_inclusive=True
             )
             try:
-                if not reader.has_message_available():
+                if not self._has_message(reader):
                     return None
                 where = reader.read_next(timeout_millis=OPERATION_TIMEOUT_S * 1000).message_id()
                 return f"{where.ledger_id()}:{where.entry_id()}"
@@ -352,6 +356,38 @@ class BrokerClient:
                 reader.close()
 
         return await self.call(f"look at {topic}", newest)
+
+    def _has_message(self, reader: Any) -> bool:
+        """Whether a reader has something to read; to be called in the pool.
+
+        The client's own call waits for ever when the client is closed meanwhile, and Python waits
+        for a pool's threads at its end: so it gets a thread that nobody waits for.
+
+        Raises:
+            pulsar.PulsarException: The client was closed, or the broker does not answer in time.
+        """
+        answers: queue.SimpleQueue[bool | pulsar.PulsarException] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answers.put(bool(reader.has_message_available()))
+            except pulsar.PulsarException as error:
+                answers.put(error)
+
+        threading.Thread(target=ask, name="pulsar-ask", daemon=True).start()
+        give_up_us = monotonic_us() + 2 * OPERATION_TIMEOUT_S * 1_000_000
+        while True:
+            try:
+                answer = answers.get(timeout=ASK_S)
+            except queue.Empty:
+                if self._closed:
+                    raise pulsar.AlreadyClosed("closed while asking") from None
+                if monotonic_us() > give_up_us:
+                    raise pulsar.Timeout("no answer") from None
+                continue
+            if isinstance(answer, pulsar.PulsarException):
+                raise answer
+            return answer
 
     async def history(self, topic: str, most: int = 0) -> list[Received]:
         """What a topic holds now, from the earliest message on.
