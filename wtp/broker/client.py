@@ -33,6 +33,9 @@ LIVE_SEND_TIMEOUT_MS = 2000
 ASK_S = 0.1
 """How often a waiting call looks whether the client was closed."""
 
+ANSWER_S = 1.0
+"""How long closing waits for what the broker was asked."""
+
 SCHEMES = ("pulsar://", "pulsar+ssl://")
 
 _KINDS = {
@@ -220,6 +223,8 @@ class BrokerClient:
         self.inbox = Inbox(asyncio.get_running_loop())
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="pulsar")
         self._closed = False
+        self._asking: set[threading.Thread] = set()
+        self._gone = False
         try:
             if not url.startswith(SCHEMES):
                 raise ValueError("another scheme")
@@ -369,10 +374,13 @@ class BrokerClient:
         answers: queue.SimpleQueue[bool | pulsar.PulsarException] = queue.SimpleQueue()
 
         def ask() -> None:
+            self._asking.add(threading.current_thread())
             try:
                 answers.put(bool(reader.has_message_available()))
             except pulsar.PulsarException as error:
                 answers.put(error)
+            finally:
+                self._asking.discard(threading.current_thread())
 
         threading.Thread(target=ask, name="pulsar-ask", daemon=True).start()
         give_up_us = monotonic_us() + 2 * OPERATION_TIMEOUT_S * 1_000_000
@@ -380,7 +388,7 @@ class BrokerClient:
             try:
                 answer = answers.get(timeout=ASK_S)
             except queue.Empty:
-                if self._closed:
+                if self._gone:
                     raise pulsar.AlreadyClosed("closed while asking") from None
                 if monotonic_us() > give_up_us:
                     raise pulsar.Timeout("no answer") from None
@@ -388,6 +396,13 @@ class BrokerClient:
             if isinstance(answer, pulsar.PulsarException):
                 raise answer
             return answer
+
+    def _await_answers(self) -> None:
+        """Let what was asked be answered: a client that is closed first forgets the question."""
+        until_us = monotonic_us() + int(ANSWER_S * 1e6)
+        for asking in list(self._asking):
+            asking.join(max(0.0, (until_us - monotonic_us()) / 1e6))
+        self._gone = True
 
     async def history(self, topic: str, most: int = 0) -> list[Received]:
         """What a topic holds now, from the earliest message on.
@@ -418,6 +433,7 @@ class BrokerClient:
         closing = ThreadPoolExecutor(1, thread_name_prefix="pulsar-close")
         with contextlib.suppress(TimeoutError, pulsar.PulsarException):
             async with asyncio.timeout(OPERATION_TIMEOUT_S):
+                await loop.run_in_executor(closing, self._await_answers)
                 await loop.run_in_executor(closing, self._raw.close)
         closing.shutdown(wait=False)
         self._pool.shutdown(wait=False, cancel_futures=True)
