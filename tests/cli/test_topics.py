@@ -126,6 +126,9 @@ def test_delete_asks_or_refuses(admin: str, run: Run, monkeypatch: pytest.Monkey
     answer(run, "create", "chat")
     code, _, err = run("delete", "chat")
     assert (code, "--yes" in err) == (2, True)
+    monkeypatch.setattr("wtp.cli.topics.sys.stdin", None)
+    code, _, err = run("delete", "chat")
+    assert (code, "--yes" in err) == (2, True)
     monkeypatch.setattr("wtp.cli.topics.sys.stdin", SimpleNamespace(isatty=lambda: True))
     for agreed, exit_code in ((False, 2), (True, 0)):
         monkeypatch.setattr("typer.confirm", lambda *_, agreed=agreed, **__: agreed)

@@ -280,3 +280,9 @@ def test_pictures_are_taken_once() -> None:
     source = unpaced(clip("bikes"))
     assert next(source.pictures()).pts_us == 0
     assert list(source.pictures()) == []
+
+
+def test_a_closed_standard_input_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(MediaError, match="Standard input is closed"):
+        open_source("-", now_us=monotonic_us)

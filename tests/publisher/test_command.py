@@ -219,3 +219,15 @@ async def test_a_taken_name_exits_4(url: str, home: Standin, publish: Publish) -
     assert process.returncode == 4
     assert b"--name" in err
     assert b"--track" in err
+
+
+@pytest.mark.parametrize("words", [["--chat"], ["--data", "-"], ["--source", "-"]])
+def test_a_closed_standard_input_is_said(
+    words: list[str],
+    clean_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    assert invoke(["publish", *words]) == 2
+    assert capsys.readouterr().err.startswith("error: Standard input is closed.\nhint: ")

@@ -162,6 +162,11 @@ def publish(
         raise UsageError(
             "Standard input is the parent's with --child.", hint="Leave out --chat and -."
         )
+    if stdin and sys.stdin is None:
+        raise UsageError(
+            "Standard input is closed.",
+            hint="Leave out `<&-`, or give the input with `<FILE` or a pipe.",
+        )
     from wtp.publisher.run import Publisher
     from wtp.transport.trust import Trust
     from wtp.ui.publish import announce, line, summary

@@ -318,6 +318,6 @@ def delete(
 
 def _agreed(topic: str) -> bool:
     """Ask on the terminal; without one nobody can agree."""
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError(f"{topic} is not deleted unasked.", hint="Give --yes.")
     return typer.confirm(f"Delete {topic} with everything in it?", err=True)

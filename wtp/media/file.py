@@ -221,6 +221,10 @@ class _StandardInput:
     """Standard input for PyAV: a read that `close` ends, unlike FFmpeg's own of a pipe."""
 
     def __init__(self, pacer: Pacer) -> None:
+        if sys.stdin is None:
+            raise MediaError(
+                "Standard input is closed.", hint="Give the video with `<FILE` or a pipe."
+            )
         self._pacer = pacer
         self._descriptor = sys.stdin.fileno()
 
