@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wtp.ui.common import clean, number, seconds, size
+from wtp.ui.common import clean, counted, number, seconds, size
 
 Snapshot = dict[str, Any]
 
@@ -24,11 +24,11 @@ def announce(info: Snapshot) -> str:
 def line(snapshot: Snapshot) -> str:
     """The broker in one line."""
     return (
-        f"{number(snapshot, 'connections'):.0f} connections, "
-        f"{number(snapshot, 'topics'):.0f} topics, "
-        f"{number(snapshot, 'producers'):.0f} producers, "
-        f"{number(snapshot, 'consumers'):.0f} consumers, "
-        f"in {number(snapshot, 'messages_in_total'):.0f} messages "
+        f"{counted(number(snapshot, 'connections'), 'connection')}, "
+        f"{counted(number(snapshot, 'topics'), 'topic')}, "
+        f"{counted(number(snapshot, 'producers'), 'producer')}, "
+        f"{counted(number(snapshot, 'consumers'), 'consumer')}, "
+        f"in {counted(number(snapshot, 'messages_in_total'), 'message')} "
         f"({size(number(snapshot, 'bytes_in_total'))}), "
         f"out {number(snapshot, 'messages_out_total'):.0f}"
     )

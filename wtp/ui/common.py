@@ -33,11 +33,17 @@ def size(count_bytes: float | None) -> str:
 
 def _scaled(value: float, step: int, letters: str) -> str:
     index = 0
-    while abs(value) >= step and index < len(letters) - 1:
+    while round(abs(value)) >= step and index < len(letters) - 1:
         value /= step
         index += 1
-    number = f"{value:.0f}" if index == 0 else f"{value:.3g}"
+    large = index == 0 or abs(value) >= 999.5  # where %g would begin to write 1e+03
+    number = f"{value:.0f}" if large else f"{value:.3g}"
     return f"{number} {letters[index].strip()}"
+
+
+def counted(count: float, noun: str) -> str:
+    """A number of things: `1 object`, `2 objects`."""
+    return f"{count:.0f} {noun}" + ("" if count == 1 else "s")
 
 
 def seconds(value: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wtp.ui.common import clean, drops, identity, number, seconds
+from wtp.ui.common import clean, counted, drops, identity, number, seconds
 
 Snapshot = dict[str, Any]
 
@@ -24,14 +24,15 @@ def announce(info: Snapshot) -> str:
 
 
 def line(snapshot: Snapshot) -> str:
-    """The router in one line."""
+    """The router in one line; the list of drops may be long, so it comes last."""
     objects = snapshot.get("objects") or {}
     broker = "broker ok" if snapshot.get("connected") else "BROKER DOWN"
     queued = sum(number(track, "queued") for track in (snapshot.get("tracks") or {}).values())
     return (
-        f"{snapshot.get('sessions', 0)} sessions, {len(snapshot.get('tracks') or {})} tracks, "
-        f"{number(objects, 'offered'):.0f} objects, queue {queued:.0f}, "
-        f"dropped {drops(objects.get('dropped'))}, {broker}"
+        f"{broker}, {counted(number(snapshot, 'sessions'), 'session')}, "
+        f"{counted(len(snapshot.get('tracks') or {}), 'track')}, "
+        f"{counted(number(objects, 'offered'), 'object')}, queue {queued:.0f}, "
+        f"dropped {drops(objects.get('dropped'))}"
     )
 
 
