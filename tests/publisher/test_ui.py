@@ -46,7 +46,7 @@ def test_the_summary_accounts_for_every_object() -> None:
     text = summary(SNAPSHOT)
     assert "300 = 290 delivered + 10 dropped + 0 in flight" in text
     assert "30.0/s" in text
-    assert "1 reconnects" in text
+    assert "1 reconnect\n" in text
     assert "error 0.000 ms" in text
     assert "unknown" in summary({**SNAPSHOT, "clock_error_us": None})
 
@@ -55,3 +55,7 @@ def test_names_from_outside_cannot_steer_the_terminal() -> None:
     text = announce({"name": "a\x1b[2J", "url": "u", "room": "r", "tracks": {"v": {"source": "s"}}})
     assert "\x1b" not in text
     assert "r/a?[2J/v" in text
+
+
+def test_a_run_under_a_second_has_no_rate() -> None:
+    assert "/s" not in summary({**SNAPSHOT, "uptime_s": 0.9})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wtp.ui.common import UNKNOWN, bits, clean, drops, identity, ms, number, seconds, size
+from wtp.ui.common import UNKNOWN, bits, clean, counted, drops, identity, ms, number, seconds, size
 
 Snapshot = dict[str, Any]
 
@@ -59,10 +59,10 @@ def summary(snapshot: Snapshot) -> str:
     ran_s = number(snapshot, "uptime_s")
     lines = [f"published {seconds(ran_s)} as {clean(snapshot.get('name'))}"]
     if snapshot.get("reconnects"):
-        lines[0] += f", {snapshot['reconnects']} reconnects"
+        lines[0] += f", {counted(snapshot['reconnects'], 'reconnect')}"
     for name, track in (snapshot.get("tracks") or {}).items():
         sent = number(track, "bytes")
-        rate = f", {number(track, 'offered') / ran_s:.1f}/s" if ran_s > 0 else ""
+        rate = f", {number(track, 'offered') / ran_s:.1f}/s" if ran_s >= 1 else ""
         lines.append(f"{clean(name):<10} {identity(track)}, {size(sent)}{rate}")
         if sum((track.get("dropped") or {}).values()):
             lines.append(f"{'dropped':<10} {drops(track['dropped'])}")
