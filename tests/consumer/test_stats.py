@@ -146,3 +146,16 @@ def test_rate_is_that_of_the_last_two_seconds() -> None:
     assert objects == pytest.approx(30, rel=0.05)
     assert size == pytest.approx(30_000, rel=0.05)
     assert rate.at(20_000_000) == (0.0, 0.0)
+
+
+def test_what_was_there_before_joining_is_no_rate() -> None:
+    stats = Statistics()
+    for seq in range(1, 91):
+        stats.add(item(message(seq, at_us=seq), live=False))
+    for seq in range(91, 121):
+        stats.add(item(message(seq, at_us=(seq - 91) * 33_333), live=True))
+    snapshot = stats.snapshot(1_000_000)
+    assert (snapshot["objects"], snapshot["past"]) == (120, 90)
+    assert snapshot["fps"] == pytest.approx(30, rel=0.05)
+    track = snapshot["tracks"]["default/cam/video"]
+    assert (track["fps"], track["rate"]) == (snapshot["fps"], snapshot["rate"])

@@ -60,3 +60,18 @@ def test_summary_and_screen_show_tracks_and_hops_without_controls() -> None:
 def test_the_announcement_names_topics_and_broker() -> None:
     info = {"topics": ["a", "b"], "broker": "pulsar://x", "start": "latest"}
     assert ui.announce(info) == "Reading a, b from pulsar://x (latest)."
+
+
+def test_the_average_is_that_of_live_objects_over_live_time() -> None:
+    values = {**snapshot(stamped=True), "objects": 390, "past": 90, "duration_s": 9.5}
+    values["live_s"] = 10.0
+    assert "in 9.5 s, 30.0/s live:" in text(ui.summary(values))
+    assert "in 9.5 s, 39.0/s:" in text(ui.summary({**values, "past": 0}))
+    assert "in 9.5 s:" in text(ui.summary({**values, "past": 390}))
+    assert "in 0.4 s:" in text(ui.summary({**values, "duration_s": 0.4}))
+
+
+def test_one_object_is_singular() -> None:
+    values = {**snapshot(stamped=True), "objects": 1}
+    assert "1 object " in ui.line(values)
+    assert text(ui.summary(values)).startswith("1 object,")

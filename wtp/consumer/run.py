@@ -82,6 +82,7 @@ class Consumer:
         self._hangs = False
         self._broker: Broker | None = None
         self._warm = request.warmup_s <= 0
+        self._joined_us: int | None = None
         self._started_us: int | None = None
         self._ended_us: int | None = None
 
@@ -203,6 +204,7 @@ class Consumer:
         feeds = {
             topic: Feed(broker, topic, reading, self._admit, LOGGER.warning) for topic in topics
         }
+        self._joined_us = monotonic_us()  # what is published from here on is live
         for feed in feeds.values():
             await feed.open(fresh=fresh)
         self._feeds, self.topics = feeds, tuple(topics)
@@ -304,24 +306,28 @@ class Consumer:
         last_us = self.stats.total.last_us
         latency = "unknown" if last_us is None else f"{last_us / 1000:.1f} ms"
         dropped = self.ledger.dropped_total
-        return f"{self.stats.objects} objects  latency {latency}  dropped {dropped}"
+        objects = self.stats.objects
+        noun = "object" if objects == 1 else "objects"
+        return f"{objects} {noun}  latency {latency}  dropped {dropped}"
 
     def snapshot(self) -> dict[str, Any]:
         """Live figures: those of `Statistics.snapshot` and what became of the objects.
 
         Returns:
-            Beside the statistics: `state`, `topics`, `duration_s`, `delivered` to the output,
-            `dropped` by reason, `in_flight`; objects = delivered + dropped + in_flight; and
-            `filtered`, messages that were not asked for.
+            Beside the statistics: `state`, `topics`, `duration_s`, `live_s` in which live objects
+            came, `delivered` to the output, `dropped` by reason, `in_flight`; objects =
+            delivered + dropped + in_flight; and `filtered`, messages that were not asked for.
         """
         now_us = self._ended_us or monotonic_us()
         started_us = self._started_us or now_us
+        joined_us = self._joined_us or now_us
         router = self.clock.router
         return {
             "state": self.state,
             "topic": self.topic,
             "topics": list(self.topics),
             "duration_s": round((now_us - started_us) / 1e6, 3),
+            "live_s": round((now_us - joined_us) / 1e6, 3),
             **self.stats.snapshot(now_us),
             "delivered": self.ledger.delivered,
             "dropped": dict(self.ledger.dropped),

@@ -105,7 +105,8 @@ class TrackFigures:
         """Take an object, without its latency."""
         self.objects += 1
         self.bytes += item.size_bytes
-        self.rate.add(item.message.receive_monotonic_us, item.size_bytes)
+        if item.live:
+            self.rate.add(item.message.receive_monotonic_us, item.size_bytes)
         if item.obj is None:
             return
         self.keys += item.obj.key
@@ -179,7 +180,6 @@ class Statistics:
         """Take one received object."""
         self.objects += 1
         self.bytes += item.size_bytes
-        self._rate.add(item.message.receive_monotonic_us, item.size_bytes)
         if item.fault:
             self.faults[item.fault] += 1
         track = self._track(item)
@@ -187,6 +187,7 @@ class Statistics:
         if self._follow:
             self.gaps += track.follow(item)
         if item.live:
+            self._rate.add(item.message.receive_monotonic_us, item.size_bytes)
             self._measure(item, track)
         else:
             self.past += 1
@@ -232,10 +233,10 @@ class Statistics:
             now_us: CLOCK_MONOTONIC, for the rates.
 
         Returns:
-            Counts; `fps` in objects/s and `rate` in bit/s over the last two seconds; latencies in
-            ms, None where nothing is known; `clock_error_ms`, the largest that was met, None when
-            one was unknown or nothing was measured; `past`, objects from before the consumer
-            joined, which say nothing about latency.
+            Counts; `fps` in objects/s and `rate` in bit/s of live objects over the last two
+            seconds; latencies in ms, None where nothing is known; `clock_error_ms`, the largest
+            that was met, None when one was unknown or nothing was measured; `past`, objects from
+            before the consumer joined, which say nothing about latency or rates.
         """
         objects_s, bytes_s = self._rate.at(now_us)
         known = self.total.n and self.clock_error_us is not None

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from wtp.ui.common import UNKNOWN, bits, clean, drops, ms, size
+from wtp.ui.common import UNKNOWN, bits, clean, counted, drops, ms, size
 
 Snapshot = dict[str, Any]
 
@@ -32,7 +32,7 @@ def line(snapshot: Snapshot) -> str:
     """The figures in one line of plain text."""
     parts = [
         STATES.get(snapshot["state"]) or str(snapshot["state"]),
-        f"{snapshot['objects']} objects",
+        counted(snapshot["objects"], "object"),
         f"{snapshot['fps']:.1f}/s",
         bits(snapshot["rate"]),
         f"latency {_latency(snapshot)}",
@@ -60,10 +60,9 @@ def screen(snapshot: Snapshot) -> RenderableType:
 
 def summary(snapshot: Snapshot) -> RenderableType:
     """What is said at the end."""
-    seconds = snapshot["duration_s"]
-    rate = f", {snapshot['objects'] / seconds:.1f}/s" if seconds >= 1 else ""
     head = Text(
-        f"{snapshot['objects']} objects, {size(snapshot['bytes'])} in {seconds:.1f} s{rate}:"
+        f"{counted(snapshot['objects'], 'object')}, {size(snapshot['bytes'])}"
+        f" in {snapshot['duration_s']:.1f} s{_average(snapshot)}:"
         f" {snapshot['delivered']} delivered, dropped {drops(snapshot['dropped'])}."
         f" Missing {known(snapshot['gaps'])}, late {snapshot['late']},"
         f" repeated {snapshot['duplicates']}."
@@ -84,6 +83,14 @@ def summary(snapshot: Snapshot) -> RenderableType:
         parts.append(tracks(snapshot))
     parts.append(hops(snapshot))
     return Group(*parts)
+
+
+def _average(snapshot: Snapshot) -> str:
+    """Live objects over the time in which they came; nothing when that says too little."""
+    live, live_s = snapshot["objects"] - snapshot["past"], snapshot["live_s"]
+    if not live or live_s < 1 or snapshot["duration_s"] < 1:
+        return ""
+    return f", {live / live_s:.1f}/s" + (" live" if snapshot["past"] else "")
 
 
 def tracks(snapshot: Snapshot) -> Table:
