@@ -34,6 +34,7 @@ def probe(
     broker: Broker = None,
     retry: Annotated[bool | None, option("router.retry", "--retry/--no-retry")] = None,
     mtu: Annotated[int | None, option("router.mtu", "--mtu")] = None,
+    bitrate: Annotated[str | None, option("publish.bitrate", "--bitrate")] = None,
     level: LogLevel = None,
     duration: Duration = None,
     output: OutputFormat = Output.TABLE,
@@ -123,6 +124,7 @@ def test_help_says_default_and_variable() -> None:
     assert "URL of the broker." in text
     assert "WTP_BROKER" in text
     assert "pulsar://127.0.0.1:6650" in text
+    assert "(2.5M)" in text
 
 
 @pytest.mark.parametrize(

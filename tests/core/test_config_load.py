@@ -175,6 +175,25 @@ def test_a_wrong_value_is_named_without_a_file() -> None:
     assert "--help" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("publish.size", "foo", "write WIDTHxHEIGHT such as 640x480"),
+        ("publish.bitrate", "lots", "write a number of bit/s such as 2.5M"),
+        ("router.listen", "foo", "write HOST:PORT such as 127.0.0.1:4433"),
+        ("publish.codec", "vp7", "must be 'h264' or 'jpeg'"),
+        ("topics.kinds", {"Odd": "persistent://a/b/c"}, "'Odd' is no kind"),
+    ],
+)
+def test_a_wrong_value_is_answered_with_what_to_write(key: str, value: Any, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        override(Settings(), {key: value})
+    assert key in caught.value.message
+    assert words in caught.value.message
+    section, name = key.split(".")
+    assert words in refused(yaml.safe_dump({section: {name: value}}))
+
+
 def test_home_is_the_environments_or_the_users(
     clean_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

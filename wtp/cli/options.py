@@ -82,7 +82,9 @@ def option(
 
 
 def _shown(default: Any) -> bool | str:
-    return False if default in ("", None, False) or default == [] else str(default).lower()
+    if default in ("", None, False) or default == []:
+        return False
+    return "true" if default is True else str(default)
 
 
 def _keep_profile(ctx: typer.Context, value: str) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
-from wtp.config.schema import Settings
+from wtp.config.schema import PATTERNS, Settings
 from wtp.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -165,9 +166,18 @@ def _explain(
         known = next((path[:n] for n in range(len(path), 0, -1) if path[:n] in lines), ())
         line = lines.get(known, 1)
         key = ".".join(known or path)
-        what = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].lower()
-        sentences.append(f"{source}, line {line}: {key}: {what}.")
+        sentences.append(f"{source}, line {line}: {key}: {_wrong(fault)}.")
     return ConfigError(" ".join(sentences), hint="Every key is described in profiles/local.yaml.")
+
+
+def _wrong(fault: ErrorDetails) -> str:
+    """What is wrong with a value, for people."""
+    if fault["type"] == "extra_forbidden":
+        return "unknown key"
+    if fault["type"] == "string_pattern_mismatch":
+        return f"write {PATTERNS[fault['ctx']['pattern']]}"
+    words = fault["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return words[:1].lower() + words[1:]
 
 
 def override(settings: Settings, values: Mapping[str, Any]) -> Settings:
@@ -193,7 +203,7 @@ def override(settings: Settings, values: Mapping[str, Any]) -> Settings:
         return Settings.model_validate(raw)
     except ValidationError as error:
         sentences = [
-            f"{'.'.join(map(str, f['loc']))} = {f['input']!r}: {f['msg'].lower()}."
+            f"{'.'.join(map(str, f['loc']))} = {f['input']!r}: {_wrong(f)}."
             for f in error.errors(include_url=False)
         ]
         raise ConfigError(" ".join(sentences), hint="See --help.") from error

@@ -36,6 +36,15 @@ def _check_template(template: str) -> str:
 
 _TOPIC = re.compile(r"(non-)?persistent://[^/{}\s]+/[^/{}\s]+/[^/{}\s]+")
 _ADDRESS = r"(\[[0-9a-fA-F:]+\]|[^:\s\[\]]+):[0-9]{1,5}"
+_SIZE = r"[1-9][0-9]{1,3}x[1-9][0-9]{1,3}"
+_BITRATE = r"[0-9]+(\.[0-9]+)?[kM]?"
+PATTERNS = {
+    f"^{_ADDRESS}$": "HOST:PORT such as 127.0.0.1:4433",
+    f"^{_SIZE}$": "WIDTHxHEIGHT such as 640x480, of 10 to 9999 pixels each",
+    f"^{_BITRATE}$": "a number of bit/s such as 2.5M, 800k or 64000",
+}
+"""What to write instead of a text that does not match a pattern below."""
+
 Address = Annotated[str, Field(pattern=f"^{_ADDRESS}$"), AfterValidator(_check_port)]
 """`HOST:PORT`, an IPv6 host in brackets; port 0 takes a free one."""
 
@@ -96,7 +105,7 @@ class RouterSettings(Section):
         False, "Allow a public address without authentication.", "WTP_INSECURE_NO_AUTH"
     )
     retry: bool | None = setting(
-        None, "Validate client addresses by Retry; null: on for public addresses."
+        None, "Validate client addresses by Retry; default: on for public addresses."
     )
     mtu: int = setting(0, "UDP payload size in bytes; 0 probes it.", "WTP_MTU", ge=0, le=9000)
     origins: list[str] = setting(
@@ -121,7 +130,7 @@ class BrokerSettings(Section):
         "127.0.0.1:8080", "HTTP address of the embedded broker.", "WTP_BROKER_HTTP"
     )
     data: str = setting(
-        "", "Data folder of the embedded broker; empty: in the data folder.", "WTP_BROKER_DATA"
+        "", "Data folder of the embedded broker; empty: broker/ in WTP_HOME.", "WTP_BROKER_DATA"
     )
     fsync: Literal["never", "interval", "always"] = setting(
         "interval", "When written data is forced to disk: never, interval (1 s), always (before "
@@ -167,11 +176,11 @@ class PublishSettings(Section):
         "640x480",
         "Picture size, WIDTHxHEIGHT.",
         "WTP_SIZE",
-        pattern=r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$",
+        pattern=f"^{_SIZE}$",
     )
     bitrate: str = setting(
         "2.5M", "Video bit rate in bit/s; k and M are understood.", "WTP_BITRATE",
-        pattern=r"^[0-9]+(\.[0-9]+)?[kM]?$",
+        pattern=f"^{_BITRATE}$",
     )  # fmt: skip
     quality: int = setting(70, "JPEG quality.", "WTP_QUALITY", ge=1, le=100)
     gop: int = setting(60, "Pictures from key frame to key frame.", ge=1, le=600)
