@@ -21,6 +21,7 @@ from wtp.config.schema import Settings
 from wtp.demo import Demo, DemoOptions
 from wtp.demo import plan as plan_module
 from wtp.demo.figures import ledgers, measured
+from wtp.demo.run import TAIL_S
 from wtp.errors import WtpError
 from wtp.ui import demo as ui
 
@@ -112,7 +113,10 @@ async def test_it_ends_after_its_duration(make: Callable[..., Child]) -> None:
     demo = Demo(Settings(), DemoOptions(duration_s=0.2), make)
     async with asyncio.timeout(20):
         await demo.run(lambda _: None)
-    assert demo.snapshot()["running_s"] >= 0.2
+    final = demo.snapshot()
+    assert final["running_s"] >= 0.2
+    ending_s = final["elapsed_s"] - final["started_s"] - final["running_s"]
+    assert ending_s >= TAIL_S - 0.15, "ending is not running; each figure is rounded"
 
 
 async def test_keep_leaves_the_folder(make: Callable[..., Child], tmp_path: Path) -> None:
@@ -152,6 +156,8 @@ async def test_a_process_that_does_not_start_ends_the_demo(
     error = caught.value.exceptions[0]
     assert isinstance(error, WtpError)
     assert (error.message, error.hint, error.exit_code) == ("It does not start.", "Mend it.", 3)
+    texts = [event["text"] for event in demo.snapshot()["events"]]
+    assert not any("does not start" in text for text in texts), "it is raised, not said as well"
     assert not list((tmp_path / "tmp").iterdir())
 
 
@@ -261,7 +267,8 @@ def sample() -> dict[str, Any]:
               "dropped": {"queue": 300, "stale-group": 100, "no-session": 50}}  # fmt: skip
     process = {"state": "restarting", "pid": 4194303, "restarts": 12, "recovery_s": 12.3}
     return {
-        "elapsed_s": 3723.4, "duration_s": 7200.0, "first_latency_s": 2.4,
+        "elapsed_s": 3726.4, "started_s": 2.0, "running_s": 3723.4,
+        "duration_s": 7200.0, "first_latency_s": 2.4,
         "latency": {**hop, "clock_error_ms": 0.0},
         "hops": dict.fromkeys(HOPS, hop),
         "video": {"size": "1920x1080", "content_type": "video/h264", "fps": 30.0,
@@ -306,3 +313,17 @@ def test_lines_and_summary() -> None:
     assert "123456 = 123000 delivered + 450 dropped + 6 in flight" in text
     assert "wtp broker --data /tmp/wtp-demo-abcdefgh/broker" in text
     assert "export WTP_ROUTER=https://127.0.0.1:54433/wt" in ui.announce(sample())
+
+
+def test_times_count_from_when_everything_ran() -> None:
+    snapshot = {**sample(), "elapsed_s": 12.5, "running_s": 9.5, "duration_s": 10.0}
+    snapshot["events"] = [{"at_s": 1.0, "text": "early"}, {"at_s": 5.0, "text": "later"}]
+    shown = "\n".join(drawn(ui.screen(snapshot)))
+    assert "wtp demo  9.5 s of 10.0 s" in shown
+    assert "starting  early" in shown
+    assert "   3.0 s  later" in shown
+    assert ui.line(snapshot).startswith("9.5 s, ")
+    assert "The demo ran 9.5 s, after 2.0 s of starting." in drawn(ui.summary(snapshot))[0]
+    early = {**snapshot, "running_s": None, "started_s": None}
+    assert "wtp demo  starting" in drawn(ui.screen(early))[0]
+    assert "before everything ran" in drawn(ui.summary(early))[0]

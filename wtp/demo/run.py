@@ -58,6 +58,7 @@ class Demo:
         self._make = make
         self._began = time.monotonic()
         self._running_since: float | None = None
+        self._ran_until: float | None = None
         self._first_latency_s: float | None = None
         self._stopping = asyncio.Event()
         self._ending = False
@@ -84,7 +85,7 @@ class Demo:
             await self._once(ready, usual=False)
 
     async def _once(self, ready: Callable[[Snapshot], None], *, usual: bool) -> None:
-        self._ending = False
+        self._ending, self._ran_until = False, None
         self._plan = plan = await asyncio.to_thread(
             prepare, self._settings, self._options, usual=usual
         )
@@ -146,6 +147,7 @@ class Demo:
                 hint="The machine may be too busy; WTP_DEBUG=1 shows more.",
             ) from None
         finally:
+            self._ran_until = time.monotonic()
             for task in (stopping, starting):
                 task.cancel()
             await asyncio.gather(stopping, starting, return_exceptions=True)
@@ -180,7 +182,7 @@ class Demo:
             self._say(f"{kept.name} ended and is started again: {reason}")
         elif kept.state is State.RUNNING and kept.recovery_s is not None:
             self._say(f"{kept.name} is back after {kept.recovery_s:.1f} s")
-        elif kept.state is State.FAILED:
+        elif kept.state is State.FAILED and self._running_since is not None:  # before, it is raised
             self._say(f"{kept.name} cannot be started: {kept.error}")
 
     def _say(self, text: str) -> None:
@@ -188,13 +190,21 @@ class Demo:
         self._events.append((round(time.monotonic() - self._began, 1), text))
 
     def snapshot(self) -> Snapshot:
-        """All figures side by side; also the final summary."""
+        """All figures side by side; also the final summary.
+
+        Returns:
+            Beside the figures: `elapsed_s` since the start, `started_s` from there until everything
+            ran, `running_s` from then until the processes were ended; `at_s` of an event and
+            `first_latency_s` count from the start.
+        """
         plan = self._plan
         last = {name: kept.last for name, kept in self._kept.items()}
-        since = self._running_since
+        since, now = self._running_since, time.monotonic()
+        ran_s = None if since is None else (self._ran_until or now) - since
         return {
-            "elapsed_s": round(time.monotonic() - self._began, 1),
-            "running_s": round(time.monotonic() - since, 1) if since is not None else None,
+            "elapsed_s": round(now - self._began, 1),
+            "started_s": None if since is None else round(since - self._began, 1),
+            "running_s": None if ran_s is None else round(ran_s, 1),
             "duration_s": self._options.duration_s,
             "first_latency_s": self._first_latency_s,
             **measured(last.get("publisher", {}), last.get("consumer", {})),

@@ -37,7 +37,7 @@ def line(snapshot: Snapshot) -> str:
         if process["state"] not in ("running", "stopped")
     ]
     parts = [
-        f"{number(snapshot, 'elapsed_s'):.0f} s",
+        _age(snapshot),
         f"{number(video, 'fps'):.1f} fps",
         bits(video.get("bitrate_bps")),
         f"latency {latency(snapshot)}",
@@ -87,11 +87,16 @@ def screen(snapshot: Snapshot) -> RenderableType:
 
 def _title(snapshot: Snapshot) -> Text:
     text = Text("wtp demo", style="bold")
-    elapsed = seconds(number(snapshot, "elapsed_s"))
     length = snapshot.get("duration_s")
-    text.append(f"  {elapsed}" + (f", runs {seconds(length)}" if length else ""))
+    text.append(f"  {_age(snapshot)}" + (f" of {seconds(length)}" if length else ""))
     text.append("  Ctrl-C ends it", style="dim")
     return text
+
+
+def _age(snapshot: Snapshot) -> str:
+    """How long everything has been running, which is what `--duration` counts."""
+    running_s = snapshot.get("running_s")
+    return "starting" if running_s is None else seconds(running_s)
 
 
 def _picture(snapshot: Snapshot) -> Text:
@@ -164,7 +169,7 @@ def _events(snapshot: Snapshot) -> list[Text]:
     events = (snapshot.get("events") or [])[-SHOWN_EVENTS:]
     return [
         Text(
-            f"{event['at_s']:6.1f} s  {clean(event['text'])}",
+            _event(snapshot, event),
             style="yellow",
             no_wrap=True,
             overflow="ellipsis",
@@ -173,21 +178,37 @@ def _events(snapshot: Snapshot) -> list[Text]:
     ]
 
 
+def _event(snapshot: Snapshot, event: Mapping[str, Any]) -> str:
+    """What happened, and when: in the time that the title shows."""
+    started_s = snapshot.get("started_s")
+    if started_s is None or event["at_s"] < started_s:
+        return f"{'starting':8}  {clean(event['text'])}"
+    return f"{event['at_s'] - started_s:6.1f} s  {clean(event['text'])}"
+
+
 def summary(snapshot: Snapshot) -> RenderableType:
     """The demo at its end."""
-    parts: list[RenderableType] = [
-        Text(f"The demo ran {seconds(number(snapshot, 'elapsed_s'))}.", style="bold")
-    ]
+    parts: list[RenderableType] = [Text(_length(snapshot), style="bold")]
     first = snapshot.get("first_latency_s")
     if first is not None:
-        parts.append(Text(f"first latency figure after {first:.1f} s"))
+        parts.append(Text(f"first latency figure {first:.1f} s after the start"))
     parts.append(_latencies(snapshot))
     parts.extend(_ledgers(snapshot))
     events = snapshot.get("events") or []
-    parts.extend(Text(f"{event['at_s']:6.1f} s  {clean(event['text'])}") for event in events)
+    parts.extend(Text(_event(snapshot, event)) for event in events)
     if snapshot.get("kept"):
         folder = clean(snapshot.get("folder", ""))
         parts.append(Text(f"Kept: {folder}; read it again with wtp broker --data {folder}/broker"))
     else:
         parts.append(Text("Every process has ended, and the folder with the messages is gone."))
     return Group(*parts)
+
+
+def _length(snapshot: Snapshot) -> str:
+    """How long everything ran, and how long it took until then."""
+    running_s = snapshot.get("running_s")
+    if running_s is None:
+        elapsed = seconds(number(snapshot, "elapsed_s"))
+        return f"The demo ended after {elapsed}, before everything ran."
+    started = seconds(number(snapshot, "started_s"))
+    return f"The demo ran {seconds(running_s)}, after {started} of starting."
