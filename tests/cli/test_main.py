@@ -157,3 +157,10 @@ def test_completion_of_commands_imports_none(shell: str) -> None:
     done = wtp(**env)
     assert "router" in done.stdout
     assert "publish" not in done.stdout
+
+
+def test_a_word_that_is_no_number_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["publish", "--fps", "abc"]) == 2
+    err = capsys.readouterr().err
+    assert "'--fps'" in err
+    assert "'abc' should be a valid number." in err

@@ -196,6 +196,10 @@ def _usage(error: typer.TyperException) -> int:
         hint = f"Did you mean {' or '.join(sorted(close))}? {hint}"
     elif not hasattr(error, "option_name"):
         message = error.format_message().replace("Value error, ", "")
+    faults = getattr(error.__cause__, "errors", None)  # Typer's cause is pydantic's error
+    if faults is not None:
+        message = message.replace("Input should be", f"{faults()[0]['input']!r} should be", 1)
+        message = message.partition(", unable to parse")[0]
     if not message.endswith((".", "?", "!")):
         message += "."
     complain(message, hint)
