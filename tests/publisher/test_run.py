@@ -160,7 +160,7 @@ async def test_chat_from_a_pipe_ends_after_all_receipts(
     assert home.objects["chat"][0].attributes == {"author": "ann"}
     assert home.publishes[0].content_type == "text/plain;charset=utf-8"
     track = publisher.snapshot()["tracks"]["chat"]
-    assert track["dropped"] == {"too-large": 1}
+    assert track["dropped"] == {"not-text": 1, "too-large": 1}
     assert_balanced(publisher.snapshot())
 
 

@@ -12,7 +12,7 @@ from wtp.config.schema import PublishSettings
 from wtp.model import MAX_BYTES, Kind
 from wtp.publisher.choice import ChatInput, Input, VideoInput, track_names
 from wtp.publisher.inputs import Reader, chat_text, open_reader, read_chunks, read_lines
-from wtp.publisher.outgoing import Outgoing
+from wtp.publisher.outgoing import NOT_TEXT, TOO_LARGE, Outgoing
 from wtp.publisher.pictures import VideoFeed
 from wtp.publisher.reliable import ReliableTrack
 from wtp.publisher.session import TrackSpec
@@ -122,11 +122,12 @@ class ReadFeed:
         async for line in read_lines(self._reader, self._most):
             number += 1
             if line is None:
-                self.track.refuse_large()
+                self.track.refuse(TOO_LARGE)
                 _log.warning("Line %d is over %d bytes and was left out.", number, self._most)
                 continue
             payload = chat_text(line) if chat else line
             if payload is None:
+                self.track.refuse(NOT_TEXT)
                 _log.warning("Line %d is not UTF-8 text and was left out; use --data.", number)
                 continue
             if not payload:

@@ -100,7 +100,7 @@ class ReliableTrack:
             Whether it was taken: False when it is over the size limit (dropped and counted).
         """
         if len(payload) > self.spec.kind.max_bytes:
-            self.refuse_large()
+            self.refuse(TOO_LARGE)
             return False
         capture_us = self._clock.now_us()
         await self._numbered.wait()
@@ -125,10 +125,10 @@ class ReliableTrack:
         self.writable()
         return True
 
-    def refuse_large(self) -> None:
-        """Count an object that is over the size limit."""
+    def refuse(self, reason: str) -> None:
+        """Count an object that cannot be sent as offered and dropped."""
         self.ledger.offer()
-        self.ledger.drop(TOO_LARGE)
+        self.ledger.drop(reason)
 
     async def receipted(self) -> None:
         """Wait until every object has its receipt."""

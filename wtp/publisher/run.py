@@ -17,6 +17,7 @@ from wtp.model import check_name, clean_name
 from wtp.publisher.choice import Input, track_names
 from wtp.publisher.connection import Connection, Target, either
 from wtp.publisher.feeds import Feed, open_feeds
+from wtp.publisher.outgoing import NOT_TEXT, TOO_LARGE
 from wtp.publisher.reliable import ReliableTrack
 from wtp.publisher.trust import room_url, trust_for
 from wtp.transport.limits import check_mtu
@@ -203,10 +204,12 @@ class Publisher:
         """
         for feed in self._feeds:
             track = feed.track
-            lost = track.ledger.offered - track.ledger.delivered - track.ledger.dropped["too-large"]
+            ledger = track.ledger
+            refused = ledger.dropped[TOO_LARGE] + ledger.dropped[NOT_TEXT]
+            lost = ledger.offered - ledger.delivered - refused
             if not isinstance(track, ReliableTrack) or not lost:
                 continue
-            sentence = f"{lost} of {track.ledger.offered} objects of {track.spec.name} have no"
+            sentence = f"{lost} of {ledger.offered} objects of {track.spec.name} have no"
             sentence += " receipt of the broker."
             if self._expired:
                 raise ConnectionFailed(sentence, hint="Send them again when the router is back.")
