@@ -16,8 +16,9 @@ QUEUE = "queue"
 STALE_GROUP = "stale-group"
 NO_SESSION = "no-session"
 SESSION_LOST = "session-lost"
-"""Reasons for a drop: over the size limit; a chat line that is not UTF-8 text; the send backlog is too long; its stream was reset;
-there is no session; sent, and the session ended before anything confirmed it."""
+"""Reasons for a drop: over the size limit; a chat line that is not UTF-8 text; the send
+backlog is too long; its stream was reset; there is no session; sent, and the session ended before
+anything confirmed it."""
 
 
 class Streams(Protocol):
