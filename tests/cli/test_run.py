@@ -34,8 +34,9 @@ class Role:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.fail())
         ready({"address": "127.0.0.1:1"})
+        logging.getLogger("quic").warning("their own line")
         logging.getLogger("wtp.role").warning("from a peer: %s", "\\x1b[2Jx")
-        if self.mode == "short":
+        if self.mode in ("short", "wide"):
             return
         if self.mode == "pipe":
             raise BrokenPipeError
@@ -58,6 +59,14 @@ class Role:
     def snapshot(self):
         return {"mode": self.mode, "positive": self.count > 0}
 
+def wide(snapshot):
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+    table = Table("name", "figure", box=None, pad_edge=False)
+    table.add_row("n" * 60, "f" * 60)
+    return Group(Text("a sentence of many words " * 8 + "ends"), table)
+
 app = typer.Typer()
 
 @app.command()
@@ -65,7 +74,7 @@ def role(mode: str, child: bool = False, quiet: bool = False, output: str = "tab
     run_role(Role(mode), child=child, quiet=quiet, output=output,
              announce=lambda info: f"at {info['address']}",
              line=lambda s: f"status [bold]{s['mode']}[/bold]",
-             summary=lambda s: f"summary {s['mode']}")
+             summary=wide if mode == "wide" else lambda s: f"summary {s['mode']}")
 
 sys.modules["fake_role"] = sys.modules["__main__"]
 COMMANDS["role"] = ("fake_role", "A role.")
@@ -105,6 +114,16 @@ def test_a_role_that_ends_by_itself(script: Path, env: dict[str, str]) -> None:
     assert lines[0] == "at 127.0.0.1:1"
     assert lines[1].endswith("warning from a peer: ?[2Jx")
     assert lines[2] == "summary short"
+
+
+def test_off_a_terminal_neither_sentences_nor_tables_are_broken(
+    script: Path, env: dict[str, str]
+) -> None:
+    done = run(script, {**env, "COLUMNS": "40"}, "wide")
+    sentence, _, row = done.stderr.splitlines()[-3:]
+    assert sentence == "a sentence of many words " * 8 + "ends"
+    assert row.split() == ["n" * 60, "f" * 60]
+    assert len(row) < 130
 
 
 def test_quiet_says_nothing_but_warnings(script: Path, env: dict[str, str]) -> None:

@@ -27,6 +27,9 @@ Show = Callable[[Snapshot], "RenderableType | str"]
 CHILD_PERIOD_S = 0.5
 TERMINAL_PERIOD_S = 0.5
 PLAIN_PERIOD_S = 5.0
+PLAIN_COLUMNS = 10_000
+"""Width of what is not a terminal: no sentence is broken there, no table squeezed."""
+
 QUEUED_EVENTS = 64
 """Events that wait for a parent that does not read; then status events are dropped."""
 
@@ -235,7 +238,10 @@ def _console() -> Console:
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
-    return Stderr(stderr=True, highlight=False, emoji=False)
+    console = Stderr(stderr=True, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console.width = PLAIN_COLUMNS
+    return console
 
 
 def face_of(
