@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 FORCED_END_S = 3.0
 """Seconds that a second Ctrl-C leaves for cleaning up before the process ends hard."""
+QUIC_LOGS = ("quic", "http3")
+"""Loggers of aioquic: what matters of their lines comes as an error of ours."""
 
 Snapshot = dict[str, Any]
 Show = Callable[[Snapshot], "RenderableType | str"]
@@ -82,9 +84,12 @@ def run_role(
 
 @contextlib.contextmanager
 def _logging(face: Face, level: str) -> Iterator[None]:
-    """Log through the face while the role runs; libraries only from warnings on."""
+    """Log through the face while the role runs; libraries only from warnings on, QUIC not."""
     lines = LogLines(face)
     root, own = logging.getLogger(), logging.getLogger("wtp")
+    hushed = [] if os.environ.get("WTP_DEBUG") else [logging.getLogger(name) for name in QUIC_LOGS]
+    for logger in hushed:
+        logger.disabled = True
     root.addHandler(lines)
     root.setLevel(logging.WARNING)
     own.setLevel(level.upper())
@@ -92,6 +97,8 @@ def _logging(face: Face, level: str) -> Iterator[None]:
         yield
     finally:
         root.removeHandler(lines)
+        for logger in hushed:
+            logger.disabled = False
 
 
 async def _drive(role: Role, face: Face) -> int:
