@@ -194,6 +194,7 @@ async def test_no_router_exits_3_after_about_5_s(
     _, err = await asyncio.wait_for(process.communicate(), 15)
     assert process.returncode == 3
     assert b"Start the router with `wtp router`" in err
+    assert err.count(b"Nothing listens") == 1
     assert 4 < loop.time() - began < 9
 
 

@@ -193,7 +193,12 @@ class Connection:
         except WtpError as error:
             if first and not self._may_wait(error, deadline):
                 raise
-            self._say(error.message)
+            if first and not self._target.wait:  # the error at the end says why
+                self._say(
+                    f"No session with {self._target.shown_url} yet; trying for {START_S:g} s."
+                )
+            else:
+                self._say(error.message)
             return
         if active is None:
             return
