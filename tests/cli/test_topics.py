@@ -113,7 +113,17 @@ def test_created_twice(admin: str, run: Run) -> None:
     answer(run, "create", "video")
     code, _, err = run("create", "video")
     assert code == 1
-    assert err.startswith("error: ")
+    assert err.startswith("error: There is a topic persistent://public/default/video already.\n")
+    assert "hint: " in err
+
+
+@pytest.mark.parametrize("name", ["a b", "ü", "public/lab/a b", "x" * 65])
+def test_names_outside_the_rule_are_not_created(admin: str, run: Run, name: str) -> None:
+    code, _, err = run("create", name)
+    assert code == 2
+    assert "topic name" in err
+    assert "A-Z a-z 0-9 . _ -" in err
+    assert answer(run, "list") == []
 
 
 def test_a_missing_room(admin: str, run: Run) -> None:

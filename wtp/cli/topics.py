@@ -154,6 +154,7 @@ def create(
     """Create a topic, and its room where the profile allows that."""
     settings = load_settings(ctx)
     topic = full_name(settings, name)
+    check_name("topic", topic.local)
     rules = settings.rooms
 
     async def work(client: Client) -> None:
@@ -164,7 +165,16 @@ def create(
                 retention_mb=rules.retention_mb,
                 deduplication=rules.deduplication,
             )
-        await client.create_topic(str(topic), partitions)
+        try:
+            await client.create_topic(str(topic), partitions)
+        except BrokerError as error:
+            if error.code != "exists":
+                raise
+            raise BrokerError(
+                f"There is a topic {topic} already.",
+                hint=f"Look at it with `wtp topics describe {topic}`, or choose another name.",
+                code="exists",
+            ) from error
         if retention is not None:
             await client.set_retention(str(topic), *retention)
 
