@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -286,3 +287,10 @@ def test_a_closed_standard_input_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(MediaError, match="Standard input is closed"):
         open_source("-", now_us=monotonic_us)
+
+
+@pytest.mark.parametrize("scheme", ["http", "rtsp"])
+def test_a_url_that_nobody_serves(scheme: str, free_port: Callable[[], int]) -> None:
+    with pytest.raises(MediaError) as caught:
+        open_source(f"{scheme}://127.0.0.1:{free_port()}/x", now_us=monotonic_us)
+    assert caught.value.hint.startswith("Check the URL, and that its server runs")

@@ -145,7 +145,8 @@ class FileSource:
         """Open the container; returns the frames of its first video stream."""
         av = load_av()
         target = _StandardInput(self._pacer) if self._spec == "-" else self._spec
-        hint = "Check the path; `wtp publish --source testsrc` needs no file."
+        what = "URL, and that its server runs" if "://" in self._spec else "path"
+        hint = f"Check the {what}; `wtp publish --source testsrc` needs no file."
         with av_errors(f"{self.name} cannot be opened", hint):
             try:
                 self._container = av.open(target, timeout=(OPEN_S, READ_S))
