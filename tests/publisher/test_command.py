@@ -88,7 +88,7 @@ async def test_chat_through_a_pipe(url: str, home: Standin, publish: Publish) ->
     assert process.returncode == 0
     assert [o.payload for o in home.objects["chat"]] == [b"one", b"two"]
     assert b"Line 2 is not UTF-8 text" in err
-    assert b"2 = 2 delivered" in err
+    assert b"3 = 2 delivered + 1 dropped" in err
 
 
 async def test_chat_typed_at_a_terminal(url: str, home: Standin, publish: Publish) -> None:
