@@ -14,15 +14,9 @@ from typing import Any
 import pytest
 
 from wtp.children import Child, Kept, State, error_event, error_from
-from wtp.children.broker import (
-    address,
-    answers,
-    broker_args,
-    ensure_broker,
-    host_port,
-    is_loopback,
-)
+from wtp.children.broker import answers, broker_args, ensure_broker, host_port
 from wtp.children.child import child_environment
+from wtp.config.address import is_loopback, join_address
 from wtp.config.load import override
 from wtp.config.schema import Settings
 from wtp.errors import BrokerUnavailable, ConnectionFailed, StorageError, UsageError, WtpError
@@ -235,7 +229,7 @@ async def test_a_cancelled_keeper_kills_its_child(make: Make) -> None:
 def test_urls() -> None:
     assert host_port("pulsar://h:1", 2) == ("h", 1)
     assert host_port("pulsar://[::1]", 2) == ("::1", 2)
-    assert address("::1", 2) == "[::1]:2"
+    assert join_address("::1", 2) == "[::1]:2"
     assert is_loopback("localhost")
     assert is_loopback("127.0.0.2")
     assert is_loopback("::1")

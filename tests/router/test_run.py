@@ -10,28 +10,12 @@ import pytest
 
 from wtp.config.schema import BrokerSettings, RouterSettings, Settings
 from wtp.errors import Refused, UsageError, WtpError
-from wtp.router.run import Router, is_public, split_address
+from wtp.router.run import Router
 from wtp.transport.session import Session
 
 
 def settings(**router: Any) -> Settings:
     return Settings(router=RouterSettings(**router), broker=BrokerSettings(start=False))
-
-
-@pytest.mark.parametrize(
-    ("text", "host", "port", "public"),
-    [
-        ("127.0.0.1:4433", "127.0.0.1", 4433, False),
-        ("localhost:0", "localhost", 0, False),
-        ("[::1]:1", "::1", 1, False),
-        ("0.0.0.0:4433", "0.0.0.0", 4433, True),
-        ("[::]:4433", "::", 4433, True),
-        ("example.org:4433", "example.org", 4433, True),
-    ],
-)
-def test_addresses(text: str, host: str, port: int, public: bool) -> None:
-    assert split_address(text) == (host, port)
-    assert is_public(host) is public
 
 
 def test_public_address_needs_a_decision() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from wtp.children.child import Child
+from wtp.config.address import is_loopback, join_address
 from wtp.config.load import broker_folder
 from wtp.config.schema import Settings
 from wtp.errors import BrokerUnavailable, WtpError
@@ -40,19 +40,6 @@ def host_port(url: str, default_port: int) -> tuple[str, int]:
     )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, seen from itself."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def address(host: str, port: int) -> str:
-    """`HOST:PORT`, an IPv6 host in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 async def answers(host: str, port: int, timeout: float = CONNECT_S) -> bool:
     """Whether something accepts TCP connections there."""
     try:
@@ -70,10 +57,10 @@ def broker_args(settings: Settings) -> list[str]:
     """Words that start the embedded broker where the settings' URLs point to."""
     host, port = host_port(settings.broker.url, BROKER_PORT)
     http_host, http_port = host_port(settings.broker.admin, ADMIN_PORT)
-    http = address(http_host, http_port) if is_loopback(http_host) else settings.broker.http
+    http = join_address(http_host, http_port) if is_loopback(http_host) else settings.broker.http
     return [
         "broker",
-        "--listen", address(host, port),
+        "--listen", join_address(host, port),
         "--http", http,
         "--data", str(broker_folder(settings)),
         "--fsync", settings.broker.fsync,

@@ -13,6 +13,7 @@ import typer
 
 from wtp.cli.options import ChildFlag, LogLevel, Profile, Quiet, load_settings, option
 from wtp.cli.run import run_role
+from wtp.config.address import is_loopback, join_address, split_address
 from wtp.config.load import broker_folder
 from wtp.config.schema import Settings
 from wtp.errors import UsageError
@@ -38,14 +39,13 @@ class EmbeddedBroker:
     """
 
     def __init__(self, settings: Settings, temporary: Path | None = None) -> None:
-        from wtp.children.broker import is_loopback
 
         self._settings = settings
         self._temporary = temporary
         self._stop = asyncio.Event()
         self._server: BrokerServer | None = None
         for listen in (settings.broker.listen, settings.broker.http):
-            if not is_loopback(_split(listen)[0]) and not settings.router.insecure_no_auth:
+            if not is_loopback(split_address(listen)[0]) and not settings.router.insecure_no_auth:
                 raise UsageError(
                     f"{listen} is a public address and the broker has no authentication.",
                     hint="Listen on 127.0.0.1, or allow it with --insecure-no-auth.",
@@ -64,8 +64,8 @@ class EmbeddedBroker:
 
         broker = self._settings.broker
         folder, policy = broker_folder(self._settings), FsyncPolicy(broker.fsync)
-        host, port = _split(broker.listen)
-        http_host, http_port = _split(broker.http)
+        host, port = split_address(broker.listen)
+        http_host, http_port = split_address(broker.http)
         store = await asyncio.to_thread(
             Store, folder, policy, segment_bytes=broker.segment_mb * 1024 * 1024
         )
@@ -92,22 +92,12 @@ class EmbeddedBroker:
 
     def _info(self, server: BrokerServer, folder: Path) -> dict[str, Any]:
         return {
-            "url": f"pulsar://{_join(server.address)}",
-            "admin": f"http://{_join(server.http_address)}" if server.http_address else "",
+            "url": f"pulsar://{join_address(*server.address)}",
+            "admin": f"http://{join_address(*server.http_address)}" if server.http_address else "",
             "data": str(folder.resolve()),
             "fsync": self._settings.broker.fsync,
             "damage": list(server.damage),
         }
-
-
-def _split(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def _join(address: tuple[str, int]) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _checked(folder: str, data: str) -> Path:

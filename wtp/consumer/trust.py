@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from wtp.config.address import is_loopback
 from wtp.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def clock_trust(
                 f"{ca} holds no certificates: {error}.", hint="Give a PEM file to --ca."
             ) from error
     own = certs / CERTIFICATE
-    if _is_loopback(urlsplit(router).hostname or "") and own.is_file():
+    if is_loopback(urlsplit(router).hostname or "") and own.is_file():
         try:
             der = ssl.PEM_cert_to_DER_cert(own.read_text(encoding="ascii"))
         except (OSError, ValueError) as error:
@@ -78,10 +78,3 @@ def _pinned(digest: bytes) -> Fingerprint:
     from aiohttp import Fingerprint
 
     return Fingerprint(digest)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from wtp.config.address import is_loopback
 from wtp.errors import UsageError
 from wtp.transport.trust import Trust
 
 CERTIFICATE = "wtp.crt"
 """File name of the router's certificate in the certificates folder."""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def trust_for(url: str, given: Trust, folder: Path) -> Callable[[], Trust]:

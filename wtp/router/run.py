@@ -8,7 +8,6 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +18,7 @@ from wtp.broker.topics import Admin
 from wtp.children import Child
 from wtp.children.broker import ensure_broker
 from wtp.clock import Clock, monotonic_us
+from wtp.config.address import is_loopback, join_address, split_address
 from wtp.config.load import broker_folder, certs_folder
 from wtp.config.schema import Settings
 from wtp.errors import Refused, UsageError, WtpError
@@ -42,22 +42,6 @@ DRAIN_S = 3.0
 GOODBYE = 0
 
 
-def split_address(text: str) -> tuple[str, int]:
-    """`HOST:PORT` or `[IPV6]:PORT` taken apart."""
-    host, _, port = text.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def is_public(host: str) -> bool:
-    """Whether others than this machine can reach an address to listen on."""
-    if host == "localhost":
-        return False
-    try:
-        return not ip_address(host).is_loopback
-    except ValueError:
-        return True
-
-
 class Router:
     """The router.
 
@@ -71,7 +55,7 @@ class Router:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._host, self._port = split_address(settings.router.listen)
-        if is_public(self._host) and not settings.router.insecure_no_auth:
+        if not is_loopback(self._host) and not settings.router.insecure_no_auth:
             raise UsageError(
                 f"{settings.router.listen} is a public address and there is no authentication.",
                 hint="Listen on 127.0.0.1, or allow it with --insecure-no-auth.",
@@ -157,10 +141,10 @@ class Router:
     def _info(self) -> dict[str, Any]:
         assert self._server and self._certificate  # noqa: S101, PT018 - set before this is called
         host, port = self._server.address[:2]
-        shown = f"[{host}]" if ":" in host else host
+        shown = join_address(host, port)
         return {
-            "address": f"{shown}:{port}",
-            "url": f"https://{shown}:{port}/wt",
+            "address": shown,
+            "url": f"https://{shown}/wt",
             "cert_hash": self._certificate.sha256,
             "certs": str(self._certificate.cert_path.parent),
             "broker": self._settings.broker.url,
@@ -222,7 +206,7 @@ class Router:
             handshake_s=router.limits.handshake_s,
             idle_s=router.limits.idle_s,
         )
-        retry = router.retry if router.retry is not None else is_public(self._host)
+        retry = router.retry if router.retry is not None else not is_loopback(self._host)
         return await serve(
             self._host,
             port,
@@ -277,11 +261,11 @@ class Router:
         allowed = self._settings.router.origins
         if allowed:
             return "*" in allowed or origin in allowed
-        if not is_public(self._host) and origin in ("file://", "null"):
+        if is_loopback(self._host) and origin in ("file://", "null"):
             return True
         host = urlsplit(origin).hostname or ""
         authority = urlsplit(f"//{headers.get(':authority', '')}").hostname or ""
-        return host == authority or (not is_public(self._host) and not is_public(host))
+        return host == authority or (is_loopback(self._host) and is_loopback(host))
 
     async def _look_at_default_room(self) -> None:
         if self._rooms is not None:
