@@ -58,7 +58,10 @@ _trees = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_scalars, inner, max_size=3),
     max_leaves=10,
 )
-_keys = {name: list(type(getattr(Settings(), name)).model_fields) for name in Settings.model_fields}
+_keys = {
+    name: list(getattr(type(getattr(Settings(), name)), "model_fields", {"video": None}))
+    for name in Settings.model_fields
+}
 _profiles = st.dictionaries(
     st.sampled_from([*_keys, "other"]),
     st.dictionaries(st.sampled_from(sorted({k for v in _keys.values() for k in v})), _trees)
@@ -271,3 +274,39 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "profiles").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_profile_that_ships_is_read(path: Path) -> None:
     assert load.load(str(path)) == parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def test_keys_of_the_original_platform() -> None:
+    text = """
+services:
+  video: {url: "http://video:8080/process", data_format: binary}
+  chat: {urls: ["http://a:8080", "http://b:8080"], data_format: json, timeout: 1}
+global: {max_retries: 2, timeout: 4.0}
+pulsar: {broker_url: "pulsar://p:6650", send_to_pulsar: false}
+logging: {level: debug}
+"""
+    settings = parse(text, "p.yaml")
+    assert settings.services["video"].all_urls == ["http://video:8080/process"]
+    assert settings.services["chat"].all_urls == ["http://a:8080", "http://b:8080"]
+    assert (settings.service_defaults.max_retries, settings.service_defaults.timeout) == (2, 4.0)
+    assert settings.broker.url == "pulsar://p:6650"
+    assert settings.processor.send_to_pulsar is False
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("services:\n  video: {}", "p.yaml, line 2: .*either url or urls"),
+        ("services:\n  video:\n    url: ftp://x", "p.yaml, line 2: .*is no URL"),
+        ("services:\n  smell: {url: 'http://x'}", "line 1: .*is no kind"),
+        ("pulsar:\n  broker_url: pulsar://x\nbroker:\n  url: pulsar://y", "line 2: .*same setting"),
+        ("pulsar:\n  send_to_pulsar: 1", "line 2: .*bool"),
+        ("pulsar:\n  topic: x", "line 1|line 2"),
+        ("pulsar: 5", "line 1: pulsar: unknown key"),
+        ("global: 5", "line 1: service_defaults"),
+        ("broker: 5\npulsar: {broker_url: pulsar://x}", "line 1: broker"),
+    ],
+)
+def test_faults_in_keys_of_the_original_platform(text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        parse(text, "p.yaml")

@@ -124,6 +124,47 @@ def _lines(node: yaml.Node | None, path: tuple[str, ...] = ()) -> dict[tuple[str
     return out
 
 
+_ORIGINAL: Mapping[tuple[str, ...], tuple[str, ...]] = {
+    ("global",): ("service_defaults",),
+    ("pulsar", "broker_url"): ("broker", "url"),
+    ("pulsar", "send_to_pulsar"): ("processor", "send_to_pulsar"),
+}
+"""Keys of the original platform's files, and what they are called here."""
+
+
+def _rename(raw: dict[str, Any], lines: dict[tuple[str, ...], int], source: str) -> None:
+    """Move what stands under a key of the original platform to ours, with its lines.
+
+    Raises:
+        ConfigError: The same setting stands under both names.
+    """
+    for old, new in _ORIGINAL.items():
+        *path, name = old
+        at: Any = raw
+        for part in path:
+            at = at.get(part) if isinstance(at, dict) else None
+        if not isinstance(at, dict) or name not in at:
+            continue
+        if new in lines:
+            raise ConfigError(
+                f"{source}, line {lines[old]}: {'.'.join(old)} and {'.'.join(new)} are the same "
+                "setting.",
+                hint="Keep one of them.",
+            )
+        value = at.pop(name)
+        if path and not at:
+            del raw[path[0]]
+        target = raw
+        for part in new[:-1]:
+            target = target.setdefault(part, {})
+            if not isinstance(target, dict):
+                return  # the schema will say so
+        target[new[-1]] = value
+        lines.update(
+            {new + key[len(old) :]: n for key, n in lines.items() if key[: len(old)] == old}
+        )
+
+
 def parse(text: str, source: str) -> Settings:
     """Settings out of the text of a profile.
 
@@ -150,6 +191,7 @@ def parse(text: str, source: str) -> Settings:
         raw = {}
     if not isinstance(raw, dict):
         raise ConfigError(f"{source}, line 1: a profile is a mapping of sections.")
+    _rename(raw, lines, source)
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:

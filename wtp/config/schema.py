@@ -7,11 +7,13 @@ the dotted path is the key in a profile. Precedence: flag > environment > profil
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from wtp.model import Kind
+
+T = TypeVar("T")
 
 
 def _check_port(address: str) -> str:
@@ -20,7 +22,7 @@ def _check_port(address: str) -> str:
     return address
 
 
-def _check_kinds(table: dict[str, str]) -> dict[str, str]:
+def _check_kinds(table: dict[str, T]) -> dict[str, T]:
     for kind in table:
         if kind not in Kind.__members__.values():
             raise ValueError(f"{kind!r} is no kind; kinds are {', '.join(Kind)}")
@@ -34,6 +36,11 @@ def _check_template(template: str) -> str:
     return template
 
 
+def _check_dead_letter(template: str) -> str:
+    return _check_template(template) if template else template
+
+
+_HTTP = re.compile(r"https?://[^/\s]+(/\S*)?")
 _TOPIC = re.compile(r"(non-)?persistent://[^/{}\s]+/[^/{}\s]+/[^/{}\s]+")
 _ADDRESS = r"(\[[0-9a-fA-F:]+\]|[^:\s\[\]]+):[0-9]{1,5}"
 _SIZE = r"[1-9][0-9]{1,3}x[1-9][0-9]{1,3}"
@@ -137,6 +144,22 @@ class BrokerSettings(Section):
         "the receipt).", "WTP_FSYNC",
     )  # fmt: skip
     segment_mb: int = setting(64, "Size at which a log segment is closed, MiB.", ge=1, le=1024)
+    websocket: str = setting(
+        "", "URL of the broker's WebSocket API; empty: that of the admin URL.",
+        "WTP_BROKER_WEBSOCKET",
+    )  # fmt: skip
+    token_file: str = setting("", "File of the token for the broker.", "WTP_BROKER_TOKEN_FILE")
+    token: str = setting(
+        "", "The token itself; better in the environment than in a file that others read.",
+        "WTP_BROKER_TOKEN", repr=False,
+    )  # fmt: skip
+    ca: str = setting(
+        "", "PEM file of the certificates that sign the broker's; empty: the system's.",
+        "WTP_BROKER_CA",
+    )  # fmt: skip
+    cert: str = setting("", "PEM file of a TLS client certificate.", "WTP_BROKER_CERT")
+    key: str = setting("", "PEM file of the client certificate's key.", "WTP_BROKER_KEY")
+    verify_host: bool = setting(True, "Check that the broker's certificate bears its name.")
 
 
 class RoomSettings(Section):
@@ -154,6 +177,9 @@ class TopicSettings(Section):
 
     template: Template = setting(DEFAULT_TEMPLATE, "Topic of every kind that has none of its own.")
     kinds: Annotated[dict[str, Template], KindTable] = setting({}, "Topic template by kind.")
+    partitions: int = setting(
+        0, "Partitions of topics that the router creates; 0: not partitioned.", ge=0, le=1000
+    )
 
     def topic(self, room: str, kind: Kind) -> str:
         """The full topic name of a room's kind."""
@@ -165,6 +191,58 @@ class LegacySettings(Section):
     """Senders that speak the original platform's 32-byte framing."""
 
     content_types: Annotated[dict[str, str], KindTable] = setting({}, "Content type by kind.")
+
+
+class ServiceSettings(Section):
+    """HTTP processors that a kind goes through; what is None is as in `service_defaults`."""
+
+    url: str | None = setting(None, "URL of the one processor.")
+    urls: list[str] = setting([], "URLs of several; tracks are spread over them.")
+    data_format: Literal["binary", "json"] = setting("binary", "Form of request and answer.")
+    max_retries: int | None = setting(None, "Retries of one object.", ge=0, le=100)
+    timeout: float | None = setting(None, "Seconds one try may take.", gt=0, le=300)
+
+    @model_validator(mode="after")
+    def _named(self) -> ServiceSettings:
+        if bool(self.url) == bool(self.urls):
+            raise ValueError("give either url or urls")
+        for url in self.all_urls:
+            if not _HTTP.fullmatch(url):
+                raise ValueError(f"{url!r} is no URL; write http://HOST:8081/process")
+        return self
+
+    @property
+    def all_urls(self) -> list[str]:
+        """Every URL, however it was written."""
+        return [self.url] if self.url else self.urls
+
+
+class ServiceDefaults(Section):
+    """What holds for every processor of `services:` (the original platform's `global:`)."""
+
+    max_retries: int = setting(3, "Retries of one object.", ge=0, le=100)
+    timeout: float = setting(5.0, "Seconds one try may take.", gt=0, le=300)
+    in_flight: int = setting(64, "Objects with one processor at once.", ge=1, le=10_000)
+    breaker_failures: int = setting(5, "Failures in a row that open the circuit.", ge=1)
+    breaker_s: float = setting(2.0, "Seconds the circuit stays open before one try.", gt=0)
+
+
+class ProcessorSettings(Section):
+    """`wtp processor`."""
+
+    listen: Address = setting("127.0.0.1:8081", "Address to serve on.", "WTP_PROCESSOR_LISTEN")
+    insecure_no_auth: bool = setting(
+        False, "Allow a public address without authentication.", "WTP_PROCESSOR_INSECURE_NO_AUTH"
+    )
+    send_to_pulsar: bool = setting(
+        True, "Publish what was processed; false: return it to the router, which does.",
+        "WTP_SEND_TO_PULSAR",
+    )  # fmt: skip
+    timeout_s: float = setting(5.0, "Seconds user code may take for one object.", gt=0)
+    in_flight: int = setting(64, "Objects under way at once.", ge=1)
+    dead_letter: Annotated[str, AfterValidator(_check_dead_letter)] = setting(
+        "", "Topic template for objects that user code failed on; empty: they are dropped."
+    )
 
 
 class PublishSettings(Section):
@@ -202,6 +280,11 @@ class Settings(Section):
     rooms: RoomSettings = RoomSettings()
     topics: TopicSettings = TopicSettings()
     legacy: LegacySettings = LegacySettings()
+    services: Annotated[dict[str, ServiceSettings], AfterValidator(_check_kinds)] = setting(
+        {}, "HTTP processors by kind; empty: objects go straight to the broker."
+    )
+    service_defaults: ServiceDefaults = ServiceDefaults()
+    processor: ProcessorSettings = ProcessorSettings()
     publish: PublishSettings = PublishSettings()
     logging: LoggingSettings = LoggingSettings()
 

@@ -1,0 +1,25 @@
+"""From settings to clients of the broker: the one place that knows how one gets in."""
+
+from __future__ import annotations
+
+from wtp.broker.client import BrokerClient
+from wtp.broker.topics import Admin
+from wtp.config.schema import BrokerSettings
+
+
+def connect(broker: BrokerSettings) -> BrokerClient:
+    """A client of the broker that the settings name; to be called on a running loop.
+
+    Raises:
+        BrokerUnavailable: The URL is none of a broker.
+    """
+    return BrokerClient(broker.url)
+
+
+def administer(broker: BrokerSettings) -> Admin:
+    """A client of that broker's admin API.
+
+    Raises:
+        UsageError: The URL is none of HTTP.
+    """
+    return Admin(broker.admin)

@@ -1,0 +1,1 @@
+"""Processors: user code applied to objects, over HTTP or from topic to topic."""

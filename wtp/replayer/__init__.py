@@ -1,0 +1,1 @@
+"""Replay: the past of a room, all tracks in step."""
