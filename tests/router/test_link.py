@@ -8,7 +8,7 @@ import pytest
 
 from tests.router.fakes import FakeOwner, FakeProducer, clock, line, picture
 from wtp.broker.client import Producer
-from wtp.config.schema import QueueSettings
+from wtp.config.schema import BrokerSettings, QueueSettings
 from wtp.errors import BrokerError, BrokerUnavailable, NotFound
 from wtp.model import Kind, Track
 from wtp.router import link as module
@@ -43,7 +43,7 @@ Make = Callable[[], Awaitable[BrokerLink]]
 @pytest.fixture(autouse=True)
 def _client(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeClient.made = []
-    monkeypatch.setattr(module, "BrokerClient", FakeClient)
+    monkeypatch.setattr(module, "connect", FakeClient)
     monkeypatch.setattr(module, "WATCH_S", 0.01)
     monkeypatch.setattr(module, "PATIENCE_S", 0.05)
     monkeypatch.setattr(module, "FIRST_WAIT_S", 0.01)
@@ -74,7 +74,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_live_tracks_share_a_producer_until_the_last_goes() -> None:
-    link = BrokerLink("pulsar://x")
+    link = BrokerLink(BrokerSettings(url="pulsar://x"))
     first, second = live("a"), live("b")
     await link.open(first)
     await link.open(second)
@@ -89,7 +89,7 @@ async def test_live_tracks_share_a_producer_until_the_last_goes() -> None:
 
 
 async def test_reliable_track_waits_for_the_broker_and_for_a_busy_name() -> None:
-    link = BrokerLink("pulsar://x")
+    link = BrokerLink(BrokerSettings(url="pulsar://x"))
     FakeClient.made[0].errors = [BrokerUnavailable("down"), BrokerError("busy", code="busy")]
     route = chat()
     await link.open(route)
@@ -98,7 +98,7 @@ async def test_reliable_track_waits_for_the_broker_and_for_a_busy_name() -> None
 
 
 async def test_refusal_for_good_is_raised() -> None:
-    link = BrokerLink("pulsar://x")
+    link = BrokerLink(BrokerSettings(url="pulsar://x"))
     FakeClient.made[0].errors = [NotFound("no namespace")]
     with pytest.raises(NotFound):
         await link.open(chat())
@@ -106,7 +106,7 @@ async def test_refusal_for_good_is_raised() -> None:
 
 
 async def test_live_track_goes_on_without_a_broker_and_is_served_later() -> None:
-    link = BrokerLink("pulsar://x")
+    link = BrokerLink(BrokerSettings(url="pulsar://x"))
     FakeClient.made[0].errors = [BrokerUnavailable("down")]
     route = live("a")
     await link.open(route)
@@ -120,7 +120,7 @@ async def test_live_track_goes_on_without_a_broker_and_is_served_later() -> None
 
 
 async def test_producers_that_stay_away_are_opened_anew() -> None:
-    link = BrokerLink("pulsar://x")
+    link = BrokerLink(BrokerSettings(url="pulsar://x"))
     routes: list[Route] = [live("a"), chat()]
     for route in routes:
         await link.open(route)

@@ -17,7 +17,7 @@ from tests.router.test_peer import HELLO, Desk, of, orders, settle
 from wtp.broker.client import BrokerClient, Producer
 from wtp.broker.messages import Inbox
 from wtp.broker.topics import Admin, Policies
-from wtp.config.schema import LimitSettings, RoomSettings, Settings
+from wtp.config.schema import BrokerSettings, LimitSettings, RoomSettings, Settings
 from wtp.errors import BrokerError, BrokerUnavailable, NotFound, Refused
 from wtp.model import Kind, Object, Track
 from wtp.router import legacy as module
@@ -318,10 +318,10 @@ async def test_a_client_that_asks_and_never_reads_is_closed() -> None:
 @pytest.fixture
 def fast_link(monkeypatch: pytest.MonkeyPatch) -> BrokerLink:
     FakeClient.made = []
-    monkeypatch.setattr(link_module, "BrokerClient", FakeClient)
+    monkeypatch.setattr(link_module, "connect", FakeClient)
     monkeypatch.setattr(link_module, "WATCH_S", 0.01)
     monkeypatch.setattr(link_module, "FIRST_WAIT_S", 0.01)
-    return BrokerLink("pulsar://x")
+    return BrokerLink(BrokerSettings(url="pulsar://x"))
 
 
 async def test_a_producer_that_refused_gives_its_name_up(fast_link: BrokerLink) -> None:

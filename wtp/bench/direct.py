@@ -7,8 +7,9 @@ import multiprocessing
 from multiprocessing.connection import Connection
 from typing import Any
 
-from wtp.broker.client import BrokerClient
+from wtp.broker.connect import connect
 from wtp.clock import monotonic_us
+from wtp.config.schema import BrokerSettings
 from wtp.metrics import Latency
 
 Timed = list[tuple[int, bytes]]
@@ -28,7 +29,7 @@ async def read_back(url: str, topic: str, most: int) -> Timed:
         topic: Full topic name.
         most: How many at most.
     """
-    client = BrokerClient(url)
+    client = connect(BrokerSettings(url=url))
     try:
         found = await client.history(topic, most)
     finally:
@@ -39,7 +40,7 @@ async def read_back(url: str, topic: str, most: int) -> Timed:
 
 
 async def _produce(url: str, topic: str, objects: Timed) -> None:
-    client = BrokerClient(url)
+    client = connect(BrokerSettings(url=url))
     try:
         producer = await client.producer(topic)
         start_us = monotonic_us() + 100_000
@@ -61,7 +62,7 @@ async def _produce(url: str, topic: str, objects: Timed) -> None:
 
 
 async def _consume(url: str, topic: str, count: int, skip: int, pipe: Connection) -> None:
-    client = BrokerClient(url)
+    client = connect(BrokerSettings(url=url))
     latency = Latency()
     received = 0
     try:

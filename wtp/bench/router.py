@@ -15,8 +15,10 @@ from typing import Any
 
 from wtp.bench.machine import machine_line, memory_figures, spin_ms
 from wtp.bench.path import LocalPath
-from wtp.broker.client import BrokerClient
+from wtp.broker.connect import administer
+from wtp.broker.connect import connect as connect_broker
 from wtp.clock import monotonic_us
+from wtp.config.schema import BrokerSettings
 from wtp.errors import ConnectionFailed, WtpError
 from wtp.metrics import Latency
 from wtp.model import Kind, Object
@@ -130,7 +132,7 @@ async def _generate(
 
 
 async def _read(url: str, warmup_us: int, pipe: Connection) -> None:
-    client = BrokerClient(url)
+    client = connect_broker(BrokerSettings(url=url))
     latency, first_us, received = Latency(), 0, 0
     last_us = 0
     try:
@@ -239,9 +241,7 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
 
 async def _prepare(path: LocalPath) -> None:
     """Make the room before the reader asks for its topic."""
-    from wtp.broker.topics import Admin
-
-    admin = Admin(path.admin_url)
+    admin = administer(BrokerSettings(admin=path.admin_url))
     try:
         await admin.ensure_namespace(
             f"public/{ROOM}", retention_minutes=60, retention_mb=1024, deduplication=True

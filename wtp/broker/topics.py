@@ -239,6 +239,11 @@ class Admin:
             return {}
         return dict(found or {})
 
+    async def topic_retention(self, topic: str) -> tuple[int, int] | None:
+        """Return a topic's own retention as minutes and MiB; None when its namespace's holds."""
+        own = await self._http.json("GET", f"{_topic_path(topic)}/retention")
+        return (int(own["retentionTimeInMinutes"]), int(own["retentionSizeInMB"])) if own else None
+
     async def set_retention(self, target: str, minutes: int, megabytes: int = -1) -> None:
         """Set how long acknowledged data stays.
 

@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
-from urllib.parse import quote
 
 import typer
 
@@ -95,9 +94,9 @@ def _ask(settings: Settings, work: Callable[[Client], Awaitable[T]]) -> T:
     """Do something with the admin API."""
 
     async def asked() -> T:
-        from wtp.broker.topics import Admin as Client
+        from wtp.broker.connect import administer
 
-        client = Client(settings.broker.admin)
+        client = administer(settings.broker)
         try:
             return await work(client)
         finally:
@@ -249,7 +248,7 @@ def describe(
 
     async def work(client: Client) -> dict[str, Any]:
         row = await _found(client, topic, lambda: _row(client, topic))
-        return {**row, "retention": await _retention(settings, client, topic)}
+        return {**row, "retention": await _retention(client, topic)}
 
     row = _ask(settings, work)
     from wtp.ui.topics import topic_page
@@ -257,23 +256,15 @@ def describe(
     put(row, topic_page(row), output)
 
 
-async def _retention(settings: Settings, client: Client, topic: str) -> dict[str, Any]:
+async def _retention(client: Client, topic: str) -> dict[str, Any]:
     """How long messages stay: the topic's own rule, else that of its room; -1: no limit."""
-    from wtp.broker.adminhttp import TIMEOUT_S, AdminHttp
-
-    name = parse_topic(topic)
-    http = AdminHttp(settings.broker.admin, "", TIMEOUT_S)
     try:
-        local = quote(name.local, safe="")
-        own = await http.json("GET", f"/{name.domain}/{name.namespace_path}/{local}/retention")
+        own = await client.topic_retention(topic)
     except BrokerError:  # topic policies may be switched off in a cluster
         own = None
-    finally:
-        await http.close()
-    if own:
-        minutes, mb = int(own["retentionTimeInMinutes"]), int(own["retentionSizeInMB"])
-        return {"of": "topic", "minutes": minutes, "mb": mb}
-    policies = await client.policies(name.namespace_path)
+    if own is not None:
+        return {"of": "topic", "minutes": own[0], "mb": own[1]}
+    policies = await client.policies(parse_topic(topic).namespace_path)
     return {"of": "room", "minutes": policies.retention_minutes, "mb": policies.retention_mb}
 
 

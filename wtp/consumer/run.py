@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from wtp.clock import monotonic_us
-from wtp.config.schema import Settings
+from wtp.config.schema import BrokerSettings, Settings
 from wtp.consumer.feed import Feed
 from wtp.consumer.item import Item, read_object
 from wtp.consumer.latency import ArrivalClock, clock_url, measure, total_error_us
@@ -71,8 +72,8 @@ class Consumer:
         """Messages of another kind, publisher or track than asked for; not counted elsewhere."""
         self.state = "starting"
         self.topics: tuple[str, ...] = ()
-        self._make_broker = broker or _connect
-        self._make_directory = directory or _admin
+        self._make_broker = broker or partial(_connect, settings.broker)
+        self._make_directory = directory or partial(_admin, settings.broker)
         live = request.live and not self.output.lossless
         self._pending = Pending(live=live)
         self._feeds: dict[str, Feed] = {}
@@ -337,16 +338,18 @@ class Consumer:
         }
 
 
-def _connect(url: str) -> Broker:
-    from wtp.broker.client import BrokerClient
+def _connect(settings: BrokerSettings, _url: str) -> Broker:
+    from wtp.broker.connect import connect
 
-    return BrokerClient(url)
+    return connect(settings)
 
 
-def _admin(url: str) -> contextlib.AbstractAsyncContextManager[Directory]:
-    from wtp.broker.topics import Admin
+def _admin(
+    settings: BrokerSettings, _url: str
+) -> contextlib.AbstractAsyncContextManager[Directory]:
+    from wtp.broker.connect import administer
 
-    return Admin(url)
+    return administer(settings)
 
 
 @contextlib.contextmanager

@@ -13,8 +13,10 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
-from wtp.broker.client import BrokerClient, Producer
+from wtp.broker.client import Producer
+from wtp.broker.connect import connect
 from wtp.children.broker import BROKER_PORT, answers, host_port
+from wtp.config.schema import BrokerSettings
 from wtp.errors import BrokerUnavailable, WtpError
 from wtp.router.routes import ReliableRoute, Route
 
@@ -53,15 +55,16 @@ class BrokerLink:
     """Producers of all routes.
 
     Args:
-        url: Broker URL.
+        broker: The broker and how one gets in.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, broker: BrokerSettings) -> None:
+        self.url = broker.url
+        self._broker = broker
         self.connected = False
         self.reopened = 0
         """How often all producers had to be opened anew."""
-        self._client = BrokerClient(url)
+        self._client = connect(broker)
         self._shared: dict[str, Producer] = {}
         self._routes: set[Route] = set()
         self._opening: set[Route] = set()
@@ -210,7 +213,7 @@ class BrokerLink:
         log.info("the broker answers again; opening producers anew")
         self._lost_since = None
         try:
-            old, self._client = self._client, BrokerClient(self.url)
+            old, self._client = self._client, connect(self._broker)
         except BrokerUnavailable as error:
             log.warning("no new client: %s", error)
             return

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from wtp import __version__
-from wtp.broker.topics import Admin
+from wtp.broker.connect import administer
 from wtp.children import Child
 from wtp.children.broker import ensure_broker
 from wtp.clock import Clock, monotonic_us
@@ -87,9 +87,9 @@ class Router:
             self._certificate, _ = ensure_certificate(certs_folder(self._settings), hosts=hosts)
             self._broker = await ensure_broker(self._settings, say=log.info)
             stack.push_async_callback(self._stop_broker)
-            admin = Admin(self._settings.broker.admin)
+            admin = administer(self._settings.broker)
             stack.push_async_callback(admin.close)
-            link = self._link = BrokerLink(self._settings.broker.url)
+            link = self._link = BrokerLink(self._settings.broker)
             stack.push_async_callback(link.close)
             self._rooms = Rooms(self._settings, self._clock, link, admin, self._spawn)
             stack.push_async_callback(self._cancel_tasks)
