@@ -12,18 +12,24 @@ import os
 import random
 import shutil
 import socket
+import tempfile
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from _pytest.terminal import TerminalReporter
 from hypothesis import HealthCheck, settings
 
 from tests.processes import Processes
+from tests.pulsar import RealPulsar, SharedPulsar
+from tests.pulsar_jars import NoJars, jars
 
 settings.register_profile(
     "fast",
@@ -143,6 +149,83 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     if any(not reason.startswith(ALLOWED_SKIPS) for reason in left_out(reporter)):
         session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
+PULSARS = {"real_pulsar": "tuned", "factory_pulsar": "factory"}
+"""Fixtures that give a real Pulsar, and the variant of each."""
+
+_shared_pulsar = pytest.StashKey[SharedPulsar]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Agree on one folder for the real Pulsars of this run, among all its processes."""
+    given = getattr(config, "workerinput", {}).get("pulsars")
+    if given is None:
+        name = f"wtp-pulsar-{uuid.uuid4().hex[:8]}"
+        given = (str(Path(tempfile.gettempdir()) / name), os.getpid())
+    config.stash[_shared_pulsar] = SharedPulsar(Path(given[0]), given[1])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of the folder."""
+    shared = node.config.stash[_shared_pulsar]
+    node.workerinput["pulsars"] = (str(shared.folder), shared.owner)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the real Pulsars; a run that is killed leaves that to their guards."""
+    if not hasattr(config, "workerinput") and _shared_pulsar in config.stash:
+        config.stash[_shared_pulsar].close()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fetch Pulsar before the first test that needs it, whose time-out a download would break."""
+    if any(item.get_closest_marker("pulsar") and _missing(item) is None for item in session.items):
+        with suppress(NoJars):
+            jars()
+
+
+def _one_pulsar(request: pytest.FixtureRequest, variant: str) -> RealPulsar:
+    try:
+        return request.config.stash[_shared_pulsar].get(variant)
+    except NoJars as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def real_pulsar(request: pytest.FixtureRequest) -> RealPulsar:
+    """A real Pulsar as wtp wants it; one for the whole run, so use names of your own.
+
+    Tests that use it carry the marker `pulsar`. Who kills or restarts it asks for `pulsar_alone`
+    too, or starts a `RealPulsar` of its own.
+    """
+    return _one_pulsar(request, "tuned")
+
+
+@pytest.fixture(scope="session")
+def factory_pulsar(request: pytest.FixtureRequest) -> RealPulsar:
+    """A real Pulsar with its own defaults; otherwise as `real_pulsar`."""
+    return _one_pulsar(request, "factory")
+
+
+@pytest.fixture(autouse=True)
+def _pulsars_stay(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep the real Pulsars that a test uses from being restarted under it."""
+    names = request.fixturenames
+    shared = request.config.stash[_shared_pulsar]
+    with ExitStack() as stack:
+        for fixture, variant in PULSARS.items():
+            if fixture in names:
+                request.getfixturevalue(fixture)
+                alone = "pulsar_alone" in names
+                stack.enter_context(shared.using(variant, alone=alone))
+        yield
+
+
+@pytest.fixture
+def pulsar_alone() -> None:
+    """Nobody else uses the real Pulsars of this test while it runs: it may restart them."""
 
 
 def _is_free(port: int) -> bool:
