@@ -20,7 +20,7 @@ from wtp.broker.embedded.server import BrokerSettings, serve_broker
 from wtp.cli import complete
 from wtp.cli.group import invoke
 from wtp.cli.options import VALUES
-from wtp.cli.topics import full_name, parse_retention
+from wtp.cli.topics_common import full_name, parse_retention
 from wtp.config.load import override
 from wtp.config.schema import Settings
 from wtp.errors import UsageError
@@ -136,10 +136,10 @@ def test_delete_asks_or_refuses(admin: str, run: Run, monkeypatch: pytest.Monkey
     answer(run, "create", "chat")
     code, _, err = run("delete", "chat")
     assert (code, "--yes" in err) == (2, True)
-    monkeypatch.setattr("wtp.cli.topics.sys.stdin", None)
+    monkeypatch.setattr("wtp.cli.topics_common.sys.stdin", None)
     code, _, err = run("delete", "chat")
     assert (code, "--yes" in err) == (2, True)
-    monkeypatch.setattr("wtp.cli.topics.sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("wtp.cli.topics_common.sys.stdin", SimpleNamespace(isatty=lambda: True))
     for agreed, exit_code in ((False, 2), (True, 0)):
         monkeypatch.setattr("typer.confirm", lambda *_, agreed=agreed, **__: agreed)
         assert run("delete", "chat")[0] == exit_code

@@ -1,108 +1,37 @@
-"""`wtp topics`: create, list, describe and delete topics."""
+"""`wtp topics`: create, list, describe and delete topics; more verbs beside this file."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wtp.broker.naming import TopicName, parse_topic, room_namespace, topic_name
-from wtp.cli.complete import topics as complete_topics
-from wtp.cli.options import (
-    VALUES,
-    Admin,
-    Output,
+from wtp.broker.naming import parse_topic, room_namespace, topic_name
+from wtp.cli import topics_peek, topics_retention, topics_subscriptions
+from wtp.cli.options import VALUES, Admin, Profile, Room, load_settings
+from wtp.cli.topics_common import (
+    Format,
+    Name,
     OutputFormat,
-    Profile,
-    Room,
-    load_settings,
-    parse_bytes,
-    parse_seconds,
+    Yes,
+    agree,
+    asking,
+    found,
+    full_name,
+    parse_retention,
+    show,
 )
-from wtp.cli.out import put
-from wtp.config.schema import Settings
-from wtp.errors import BrokerError, NotFound, UsageError
-from wtp.model import Kind, check_name
+from wtp.errors import BrokerError, NotFound
+from wtp.model import check_name
 
 if TYPE_CHECKING:
     from wtp.broker.topics import Admin as Client
 
-app = typer.Typer(no_args_is_help=True, help="Create, list, describe and delete topics.")
+app = typer.Typer(no_args_is_help=True, help="Create, look at, move in and delete topics.")
 
-T = TypeVar("T")
 AT_ONCE = 8
 """Requests to the admin API that are under way at once."""
-
-MIB = 1024 * 1024
-
-Name = Annotated[
-    str,
-    typer.Argument(
-        metavar="KIND|TOPIC",
-        help="A kind (video, chat, ...), a name in the room, or a full topic name.",
-        autocompletion=complete_topics,
-    ),
-]
-
-
-def full_name(settings: Settings, text: str) -> TopicName:
-    """The topic that a word on the command line means.
-
-    Args:
-        settings: Room and templates.
-        text: A kind, a name in the room's namespace, or a full topic name.
-
-    Raises:
-        UsageError: It is none of these.
-    """
-    room = check_name("room", settings.rooms.room)
-    template = settings.topics.kinds.get(text, settings.topics.template)
-    if text in Kind.__members__.values():
-        return parse_topic(topic_name(template, room, text))
-    if "/" in text:
-        return parse_topic(text)
-    return parse_topic(f"persistent://{room_namespace(template, room)}/{text}")
-
-
-def parse_retention(text: str) -> tuple[int, int]:
-    """Read `24h`, `1GB` or `24h,1GB`.
-
-    Returns:
-        Minutes and MiB; -1 for the one that was not given (no limit).
-
-    Raises:
-        BadParameter: It is none.
-    """
-    minutes = mb = -1
-    for part in text.split(","):
-        try:
-            minutes = max(1, round(parse_seconds(part) / 60)) if parse_seconds(part) else 0
-        except typer.BadParameter:
-            try:
-                mb = max(1, round(parse_bytes(part) / MIB)) if parse_bytes(part) else 0
-            except typer.BadParameter:
-                raise typer.BadParameter(
-                    f"{part!r} is neither a time nor a size; write 24h, 1GB or 24h,1GB."
-                ) from None
-    return minutes, mb
-
-
-def _ask(settings: Settings, work: Callable[[Client], Awaitable[T]]) -> T:
-    """Do something with the admin API."""
-
-    async def asked() -> T:
-        from wtp.broker.connect import administer
-
-        client = administer(settings.broker)
-        try:
-            return await work(client)
-        finally:
-            await client.close()
-
-    return asyncio.run(asked())
 
 
 async def _row(client: Client, name: str) -> dict[str, Any]:
@@ -147,7 +76,7 @@ def create(
         ),
     ] = None,
     admin: Admin = None,
-    output: OutputFormat = Output.TABLE,
+    output: OutputFormat = Format.TABLE,
     profile: Profile = "local",
 ) -> None:  # fmt: skip
     """Create a topic, and its room where the profile allows that."""
@@ -177,10 +106,10 @@ def create(
         if retention is not None:
             await client.set_retention(str(topic), *retention)
 
-    _ask(settings, work)
+    asking(settings, work)
     kept = None if retention is None else {"minutes": retention[0], "mb": retention[1]}
     values = {"name": str(topic), "partitions": partitions, "retention": kept}
-    put(values, f"created {topic}", output)
+    show(values, f"created {topic}", output)
 
 
 @app.command("list")
@@ -188,7 +117,7 @@ def list_topics(
     ctx: typer.Context,
     room: Room = None,
     admin: Admin = None,
-    output: OutputFormat = Output.TABLE,
+    output: OutputFormat = Format.TABLE,
     profile: Profile = "local",
 ) -> None:
     """List topics with what is in them: those of one room, or of all."""
@@ -219,10 +148,10 @@ def list_topics(
         rows = await asyncio.gather(*(one(name) for name in names))
         return [row for row in rows if row is not None]
 
-    rows = _ask(settings, work)
+    rows = asking(settings, work)
     from wtp.ui.topics import topic_table
 
-    put(rows, topic_table(rows), output)
+    show(rows, topic_table(rows), output)
 
 
 async def _no_room(client: Client, namespace: str) -> NotFound:
@@ -239,7 +168,7 @@ def describe(
     name: Name,
     room: Room = None,
     admin: Admin = None,
-    output: OutputFormat = Output.TABLE,
+    output: OutputFormat = Format.TABLE,
     profile: Profile = "local",
 ) -> None:
     """Show one topic: messages, size, retention, producers, subscriptions with their backlog."""
@@ -247,39 +176,13 @@ def describe(
     topic = str(full_name(settings, name))
 
     async def work(client: Client) -> dict[str, Any]:
-        row = await _found(client, topic, lambda: _row(client, topic))
-        return {**row, "retention": await _retention(client, topic)}
+        row = await found(client, topic, lambda: _row(client, topic))
+        return {**row, "retention": await topics_retention.applying(client, topic)}
 
-    row = _ask(settings, work)
+    row = asking(settings, work)
     from wtp.ui.topics import topic_page
 
-    put(row, topic_page(row), output)
-
-
-async def _retention(client: Client, topic: str) -> dict[str, Any]:
-    """How long messages stay: the topic's own rule, else that of its room; -1: no limit."""
-    try:
-        own = await client.topic_retention(topic)
-    except BrokerError:  # topic policies may be switched off in a cluster
-        own = None
-    if own is not None:
-        return {"of": "topic", "minutes": own[0], "mb": own[1]}
-    policies = await client.policies(parse_topic(topic).namespace_path)
-    return {"of": "room", "minutes": policies.retention_minutes, "mb": policies.retention_mb}
-
-
-async def _found(client: Client, topic: str, work: Callable[[], Awaitable[T]]) -> T:
-    """Do something with a topic; when it is missing, say which ones there are."""
-    try:
-        return await work()
-    except NotFound as error:
-        try:
-            known = await client.list_topics(parse_topic(topic).namespace_path)
-        except BrokerError:
-            known = []
-        there = ", ".join(sorted(name.rsplit("/", 1)[-1] for name in known)[:20])
-        hint = f"In this room there are: {there}." if there else "This room has no topics."
-        raise NotFound(f"There is no topic {topic}.", hint=hint) from error
+    show(row, topic_page(row), output)
 
 
 @app.command()
@@ -287,23 +190,23 @@ def delete(
     ctx: typer.Context,
     name: Name,
     room: Room = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     force: Annotated[
         bool, typer.Option("--force", help="Also with producers or consumers on it.")
     ] = False,
     admin: Admin = None,
-    output: OutputFormat = Output.TABLE,
+    output: OutputFormat = Format.TABLE,
     profile: Profile = "local",
 ) -> None:
     """Delete a topic with everything in it."""
     settings = load_settings(ctx)
     topic = str(full_name(settings, name))
-    if not yes and not _agreed(topic):
-        raise UsageError("Nothing was deleted.", hint="Answer y, or give --yes.")
+    if not yes:
+        agree(f"{topic} is not deleted", f"Delete {topic} with everything in it?")
 
     async def work(client: Client) -> None:
         try:
-            await _found(client, topic, lambda: client.delete_topic(topic, force=force))
+            await found(client, topic, lambda: client.delete_topic(topic, force=force))
         except BrokerError as error:
             if error.code != "in-use":
                 raise
@@ -313,12 +216,10 @@ def delete(
                 code="in-use",
             ) from error
 
-    _ask(settings, work)
-    put({"name": topic, "deleted": True}, f"deleted {topic}", output)
+    asking(settings, work)
+    show({"name": topic, "deleted": True}, f"deleted {topic}", output)
 
 
-def _agreed(topic: str) -> bool:
-    """Ask on the terminal; without one nobody can agree."""
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError(f"{topic} is not deleted unasked.", hint="Give --yes.")
-    return typer.confirm(f"Delete {topic} with everything in it?", err=True)
+topics_retention.add_to(app)
+topics_subscriptions.add_to(app)
+topics_peek.add_to(app)
