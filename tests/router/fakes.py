@@ -46,9 +46,9 @@ class FakeProducer:
         for _ in range(count):
             self.waiting.pop(0)(None)
 
-    def fail(self, count: int = 1) -> None:
+    def fail(self, count: int = 1, error: BrokerError | None = None) -> None:
         for _ in range(count):
-            self.waiting.pop(0)(BrokerUnavailable("gone"))
+            self.waiting.pop(0)(error or BrokerUnavailable("gone"))
 
     @property
     def seqs(self) -> list[int]:
@@ -67,9 +67,13 @@ class FakeOwner:
     offset: Offset | None = None
     told: list[int] = field(default_factory=list)
     gone: bool = False
+    refusals: list[tuple[int, str]] = field(default_factory=list)
 
     def receipted(self, route: Route) -> None:
         self.told.append(route.last_seq)
+
+    def rejected(self, route: Route, seq: int, code: str, message: str) -> None:
+        self.refusals.append((seq, code))
 
     async def answers(self) -> bool:
         return not self.gone

@@ -33,6 +33,8 @@ FLUSH_ARRIVAL_S = 3.0
 """How long a flush waits for streams that were sent before it and have not arrived."""
 LEGACY_NAME = "legacy-"
 """How the names of publishers start that never say hello."""
+MAX_SENTENCE = 1000
+"""Characters of a sentence for the client: a control message is bounded."""
 PROOF_S = 2.0
 """How long a client may be silent when another one wants its track."""
 TAKEN_OVER = 0x30
@@ -156,6 +158,16 @@ class Peer:
         if not self._receipts:
             asyncio.get_running_loop().call_soon(self._send_receipts)
         self._receipts.add(route)
+
+    def rejected(self, route: Route, seq: int, code: str, message: str) -> None:
+        """Tell the client, after the receipts of what came before."""
+        self._refused[code] += 1
+        alias = next((alias for alias, one in self.routes.items() if one is route), None)
+        if alias is not None:
+            self._send_receipts()
+            self.tell(control.Rejected(alias, seq, code, message[:MAX_SENTENCE]))
+        elif isinstance(route, ReliableRoute) and self._control is None:  # it can never answer
+            asyncio.get_running_loop().call_soon(route.confirmed, seq)
 
     async def answers(self) -> bool:
         """Whether the client is there: a killed one is silent long before QUIC gives it up."""
@@ -301,6 +313,10 @@ class Peer:
                 if self._flushing is None:
                     self._spawn(self._flush())
                 self._flushing = message.sent
+            case control.Rejected():
+                route = self.routes.get(message.alias)
+                if isinstance(route, ReliableRoute):
+                    route.confirmed(message.seq)
             case control.Error():
                 log.warning("session %s says: %.200r", self.id, message.message)
             case control.Pong() | control.Stats():

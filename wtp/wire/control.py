@@ -51,7 +51,10 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The track is taken. `last_seq`: highest sequence the broker has of it, -1 for live kinds."""
+    """The track is taken. `last_seq`: highest sequence the broker has of this run; live kinds -1.
+
+    The first object of a session may have any sequence above it, later ones follow without a gap.
+    """
 
     alias: int
     last_seq: int = -1
@@ -63,6 +66,20 @@ class Receipt:
 
     alias: int
     up_to_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The broker will never take this object: the sender drops it and goes on behind it.
+
+    It comes once every object before it is settled. The sender says the same back; no later object
+    of the track goes to the broker before that, so that none can pass for a receipt of this one.
+    """
+
+    alias: int
+    seq: int
+    code: str
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +155,7 @@ Message = (
     | Publish
     | Published
     | Receipt
+    | Rejected
     | Stats
     | Ping
     | Pong
@@ -150,7 +168,7 @@ Message = (
 _TYPES: Mapping[str, type[Message]] = {
     cls.__name__.lower(): cls
     for cls in (
-        Hello, Welcome, Publish, Published, Receipt, Stats,
+        Hello, Welcome, Publish, Published, Receipt, Rejected, Stats,
         Ping, Pong, Offset, Flush, Flushed, Drain, Error,
     )
 }  # fmt: skip

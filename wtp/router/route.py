@@ -1,0 +1,179 @@
+"""What live and reliable routes share: one track on its way to the broker.
+
+    offer -> (stage) -> queue -> the broker's client -> receipt
+
+Each route's ledger holds offered = delivered + dropped{reason} + in flight at every moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from wtp.broker.client import Producer
+from wtp.clock import Clock, Offset
+from wtp.errors import BrokerError, Refused
+from wtp.metrics import Buckets, Ledger
+from wtp.model import Kind, Object, Track, to_properties
+
+
+class Owner(Protocol):
+    """Who sends a track: what a route asks of its session."""
+
+    @property
+    def instance(self) -> str:
+        """The publisher run."""
+
+    @property
+    def offset(self) -> Offset | None:
+        """What brings its stamps into the router's clock; None when unknown."""
+
+    def receipted(self, route: Route) -> None:
+        """The broker has more of this route's objects."""
+
+    def rejected(self, route: Route, seq: int, code: str, message: str) -> None:
+        """An object will never be taken; to be answered by `ReliableRoute.confirmed`."""
+
+    async def answers(self) -> bool:
+        """Whether it still answers."""
+
+    def replaced(self) -> None:
+        """The publisher has come back with another session; this one is to go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A stage's word that an object ends there.
+
+    Attributes:
+        reason: Under which the route counts it.
+        message: Why, for the publisher, when the object is refused for good; empty when it was
+            filtered as somebody wished. Only reliable tracks make the difference: a refused object
+            has no receipt, a filtered one is receipted with its neighbours.
+    """
+
+    reason: str
+    message: str = ""
+
+
+StageDone = Callable[[list[Object] | Drop], None]
+"""Takes what became of an object: what goes to the broker in its place (an empty list: somebody
+else has brought it there), or that it is dropped."""
+
+
+class Stage(Protocol):
+    """What stands between a route and the broker, such as an HTTP processor; one for each route."""
+
+    def put(self, obj: Object, done: StageDone) -> None:
+        """Take an object, stamped; never blocks.
+
+        Args:
+            obj: What was offered.
+            done: To be called on the loop, once for each object and in their order. A reliable
+                track waits for it as long as it takes.
+        """
+
+    def close(self) -> None:
+        """The route has ended: answers come too late."""
+
+
+class Route:
+    """What live and reliable routes share.
+
+    Args:
+        track: Its name.
+        kind: Its kind.
+        content_type: As declared by `publish`.
+        topic: Full topic name.
+        clock: The router's clock.
+    """
+
+    def __init__(
+        self, track: Track, kind: Kind, content_type: str, topic: str, clock: Clock
+    ) -> None:
+        self.track = track
+        self.kind = kind
+        self.content_type = content_type
+        self.topic = topic
+        self.ledger = Ledger()
+        self.receipt = Buckets()
+        """Publish to the broker's receipt."""
+        self.owner: Owner | None = None
+        self.instance = ""
+        self.producer: Producer | None = None
+        self.stage: Stage | None = None
+        """What objects go through before they are queued for the broker."""
+        self.received = 0
+        """Objects of the present session."""
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self.known = asyncio.Event()
+        """It had a producer, so that `last_seq` is the broker's word, or it ended."""
+        self._clock = clock
+        self._key = str(track)
+        self._error_us: int | None = None
+
+    @property
+    def last_seq(self) -> int:
+        """Highest sequence the broker has of a reliable track; -1 for live ones."""
+        return -1
+
+    @property
+    def queued(self) -> int:
+        """Objects that wait here and are not yet with the broker's client."""
+        return 0
+
+    def offer(self, obj: Object) -> None:
+        """Take an object that arrived whole."""
+        raise NotImplementedError
+
+    def attach(self, producer: Producer | None) -> None:
+        """Use this producer from now on; None while there is no broker."""
+        raise NotImplementedError
+
+    def abandon(self, reason: str) -> None:
+        """Drop what waits: the route ends."""
+        raise NotImplementedError
+
+    def _stamped(self, obj: Object) -> Object:
+        """The object in the router's clock domain, with its route stamp."""
+        offset = self.owner.offset if self.owner else None
+        self._error_us = offset.error_us if offset else None
+        shift = offset.offset_us if offset else 0
+        moved = {
+            name: value + shift
+            for name in ("capture_us", "encode_us", "send_us")
+            if shift and (value := getattr(obj, name)) is not None
+        }
+        now_us = self._clock.now_us()
+        return replace(obj, route_us=now_us, content_type=self.content_type, **moved)
+
+    def _hand_over(
+        self, producer: Producer, obj: Object, seq: int | None, done: Callable[..., None]
+    ) -> None:
+        """Give an object to the broker's client."""
+        properties = to_properties(obj, self.instance, str(self._clock.domain), self._error_us)
+        now_us = self._clock.now_us()
+        properties["publish_us"] = str(now_us)
+
+        def on_receipt(error: BrokerError | Refused | None) -> None:
+            if error is None:
+                self.receipt.add(self._clock.now_us() - now_us)
+            done(error)
+
+        producer.send(
+            obj.payload,
+            properties=properties,
+            key=self._key,
+            event_ms=(obj.capture_us or 0) // 1000,
+            seq=seq,
+            done=on_receipt,
+        )
+
+    def _settle(self) -> None:
+        if self.ledger.in_flight:
+            self.idle.clear()
+        else:
+            self.idle.set()
