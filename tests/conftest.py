@@ -186,27 +186,33 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             jars()
 
 
-def _one_pulsar(request: pytest.FixtureRequest, variant: str) -> RealPulsar:
+def _one_pulsar(shared: SharedPulsar, variant: str) -> RealPulsar:
     try:
-        return request.config.stash[_shared_pulsar].get(variant)
+        return shared.get(variant)
     except NoJars as error:
         pytest.fail(str(error), pytrace=False)
 
 
 @pytest.fixture(scope="session")
-def real_pulsar(request: pytest.FixtureRequest) -> RealPulsar:
+def shared_pulsar(request: pytest.FixtureRequest) -> SharedPulsar:
+    """The real Pulsars of this run."""
+    return request.config.stash[_shared_pulsar]
+
+
+@pytest.fixture(scope="session")
+def real_pulsar(shared_pulsar: SharedPulsar) -> RealPulsar:
     """A real Pulsar as wtp wants it; one for the whole run, so use names of your own.
 
     Tests that use it carry the marker `pulsar`. Who kills or restarts it asks for `pulsar_alone`
     too, or starts a `RealPulsar` of its own.
     """
-    return _one_pulsar(request, "tuned")
+    return _one_pulsar(shared_pulsar, "tuned")
 
 
 @pytest.fixture(scope="session")
-def factory_pulsar(request: pytest.FixtureRequest) -> RealPulsar:
+def factory_pulsar(shared_pulsar: SharedPulsar) -> RealPulsar:
     """A real Pulsar with its own defaults; otherwise as `real_pulsar`."""
-    return _one_pulsar(request, "factory")
+    return _one_pulsar(shared_pulsar, "factory")
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,51 @@
+"""Every contract test runs against each broker; see `brokers`."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+
+import pulsar
+import pytest
+
+from tests.contract.brokers import Embedded, Real, Target, connected
+from tests.pulsar import SharedPulsar
+
+REAL = {"real": "tuned", "factory": "factory"}
+BROKERS = ["embedded", *(pytest.param(name, marks=pytest.mark.pulsar) for name in REAL)]
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    """The embedded broker of this worker."""
+    target = Embedded(tmp_path_factory.mktemp("contract"))
+    yield target
+    left = target.stage.close()
+    assert not left, "\n".join(left)
+
+
+@pytest.fixture(params=BROKERS)
+def target(request: pytest.FixtureRequest, shared_pulsar: SharedPulsar) -> Iterator[Target]:
+    """A broker under contract; nobody restarts it meanwhile."""
+    if request.param == "embedded":
+        yield request.getfixturevalue("embedded")
+        return
+    real = request.getfixturevalue(f"{request.param}_pulsar")
+    alone = "pulsar_alone" in request.fixturenames
+    with shared_pulsar.using(REAL[request.param], alone=alone):
+        yield Real(real, request.param)
+
+
+@pytest.fixture
+def client(target: Target) -> Iterator[pulsar.Client]:
+    """An unmodified client of the broker."""
+    with connected(target.url) as made:
+        yield made
+
+
+@pytest.fixture
+def topic(request: pytest.FixtureRequest) -> str:
+    """A topic of this test's own, persistent, in public/default."""
+    name = re.sub(r"\W+", "-", request.node.originalname)
+    return f"persistent://public/default/{name}-{uuid.uuid4().hex[:8]}"
