@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 
+from wtp.clock import monotonic_us, wall_us
 from wtp.consumer.ports import Message
 from wtp.errors import WireError
-from wtp.model import STAMPS, Object, from_properties
+from wtp.model import STAMPS, Kind, Object, from_properties
 
 Place = tuple[int, int, int]
 """A position as numbers that sort: ledger, entry, index in the batch (-1 without one)."""
 
 INTER_CODED = "video/"
 """Start of the content types whose objects may need earlier ones to be decoded."""
+
+
+OCTETS = "application/octet-stream"
+TEXTUAL = frozenset({"text/plain", "application/json"})
+"""Content types whose payload is shown as text."""
+
+MAX_GUESSED_BYTES = 64 * 1024
+"""Above, a payload is no text: four times the largest chat message."""
+
+_JPEG = b"\xff\xd8\xff"
+_ANNEX_B = (b"\0\0\0\1", b"\0\0\1")
+_MEDIA = frozenset({Kind.VIDEO, Kind.AUDIO, Kind.SCREEN})
+
+PUBLISH_TO_RECEIVE = "publish -> receive (broker clock, ms)"
+"""Name of the one latency that a message without stamps has: from its publish time in the topic,
+in whole ms of another clock, to its arrival by the wall clock here."""
 
 
 def read_place(position: str) -> Place:
@@ -47,6 +65,7 @@ class Item:
             something about latency.
         receive_us: When it arrived, Unix µs in the clock of its stamps; None when unknown.
         clock_error_us: Bound on the error of `receive_us` minus its capture stamp; None: unknown.
+        wall_anchor_us: The wall clock minus CLOCK_MONOTONIC when it was read.
     """
 
     message: Message
@@ -58,6 +77,7 @@ class Item:
     live: bool
     receive_us: int | None
     clock_error_us: int | None
+    wall_anchor_us: int = field(default_factory=lambda: wall_us() - monotonic_us())
 
     @property
     def size_bytes(self) -> int:
@@ -70,10 +90,38 @@ class Item:
         return startable(self.message)
 
     @property
+    def foreign(self) -> bool:
+        """Whether nobody of ours published it: then its content can only be guessed."""
+        return self.fault == "not-wtp"
+
+    @property
     def content_type(self) -> str:
-        """Its content type without parameters, lower case; empty when unknown."""
+        """Its content type without parameters, lower case; empty when unknown.
+
+        That of a foreign message is guessed, except for pictures: files of single pictures are
+        named by stamps, of which a foreign message has none, so they go into one file.
+        """
+        if self.foreign:
+            guessed = self.guessed_type
+            return "" if guessed.startswith("image/") else guessed
         full = self.obj.content_type if self.obj else ""
         return full.partition(";")[0].strip().lower()
+
+    @property
+    def guessed_type(self) -> str:
+        """What the payload of a foreign message looks like; never empty."""
+        return guess_type(self.message.payload, self.message.topic)
+
+    @property
+    def publish_to_receive_us(self) -> int | None:
+        """From a foreign message's publish time to its arrival in µs, across two clocks.
+
+        None for any other message, for one from before joining, and without a publish time.
+        """
+        message = self.message
+        if not self.foreign or not self.live or message.publish_ms <= 0:
+            return None
+        return self.wall_anchor_us + message.receive_monotonic_us - message.publish_ms * 1000
 
     @property
     def latency_us(self) -> int | None:
@@ -101,6 +149,52 @@ def read_object(message: Message) -> tuple[Object | None, str]:
         return None, "damaged"
 
 
+def named_kind(topic: str) -> Kind | None:
+    """The kind in a topic's name (`.../video`, `.../video-topic-partition-0`); None without one."""
+    local = topic.rpartition("/")[2].partition("-partition-")[0].removesuffix("-topic")
+    return Kind(local) if local in Kind.__members__.values() else None
+
+
+def guess_type(payload: bytes, topic: str) -> str:
+    """The content type that a bare payload looks like.
+
+    Args:
+        payload: Its bytes: a JPEG begins with FF D8 FF (ITU-T T.81, B.1.1.3), an H.264 byte stream
+            with a start code (ITU-T H.264, annex B).
+        topic: Where it was: a few bytes of sound may look like text, so in a topic that is named
+            after a media kind nothing is text.
+    """
+    if payload.startswith(_JPEG):
+        return "image/jpeg"
+    if payload.startswith(_ANNEX_B):
+        return "video/h264"
+    if not payload or len(payload) > MAX_GUESSED_BYTES or named_kind(topic) in _MEDIA:
+        return OCTETS
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:
+        return OCTETS
+    if not all(character.isprintable() or character in "\t\r\n" for character in text):
+        return OCTETS
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            json.loads(text)
+        except (ValueError, RecursionError):
+            return "text/plain"
+        return "application/json"
+    return "text/plain"
+
+
+def guess_kind(content_type: str, topic: str) -> str:
+    """The kind of a bare payload: that of the topic's name, else by content; empty when unknown."""
+    kind = named_kind(topic)
+    if kind is None and content_type in TEXTUAL:
+        kind = Kind.CHAT
+    if kind is None and content_type != OCTETS:
+        kind = Kind.VIDEO
+    return kind.value if kind else ""
+
+
 def split_track(track: str) -> tuple[str, str]:
     """Publisher and name out of `<room>/<publisher>/<name>`; what does not fit is the name."""
     parts = track.split("/")
@@ -112,7 +206,9 @@ def split_track(track: str) -> tuple[str, str]:
 def describe(item: Item) -> dict[str, object]:
     """An item as plain values for a JSON line: all metadata and stamps, not the payload.
 
-    A stamp or a latency that is not known is None, never 0. Text comes along for chat.
+    A stamp or a latency that is not known is None, never 0. Text comes along for chat. Of a message
+    that is not ours, kind and content type are guessed (`guessed` says so), and there is the time
+    since it was published, under its full name.
     """
     obj, message = item.obj, item.message
     publisher, name = split_track(item.track)
@@ -140,6 +236,13 @@ def describe(item: Item) -> dict[str, object]:
     out["publish_ms"] = message.publish_ms
     if item.fault:
         out["fault"] = item.fault
-    if item.kind == "chat" or item.content_type == "text/plain":
+    if item.foreign:
+        out["kind"] = guess_kind(item.guessed_type, message.topic) or None
+        out["content_type"] = item.guessed_type
+        out["guessed"] = True
+        way_us = item.publish_to_receive_us
+        out[PUBLISH_TO_RECEIVE] = None if way_us is None else round(way_us / 1000, 1)
+    readable = TEXTUAL if item.foreign else ("text/plain",)
+    if item.kind == "chat" or item.content_type in readable:
         out["text"] = message.payload.decode("utf-8", "replace")
     return out

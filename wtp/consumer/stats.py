@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from typing import Any
 
-from wtp.consumer.item import Item
+from wtp.consumer.item import PUBLISH_TO_RECEIVE, Item
 from wtp.metrics import PERCENTILES, Latency
 
 HOPS = (
@@ -171,6 +171,7 @@ class Statistics:
         self.total = Latency()
         self.send_to_receive = Latency()
         self.hops = {name: Latency() for name, *_ in HOPS}
+        self.since_publish = Latency()
         self.unknown = 0
         self.clock_error_us: int | None = 0
         for track in self._tracks.values():
@@ -208,6 +209,7 @@ class Statistics:
         for name, start, end in HOPS:
             _add(self.hops[name], item.stamp(start), item.stamp(end))
         _add(self.send_to_receive, item.stamp("send_us"), item.receive_us)
+        _add(self.since_publish, 0, item.publish_to_receive_us)
         latency_us = item.latency_us
         if latency_us is None:
             self.unknown += 1
@@ -236,11 +238,16 @@ class Statistics:
             Counts; `fps` in objects/s and `rate` in bit/s of live objects over the last two
             seconds; latencies in ms, None where nothing is known; `clock_error_ms`, the largest
             that was met, None when one was unknown or nothing was measured; `past`, objects from
-            before the consumer joined, which say nothing about latency or rates.
+            before the consumer joined, which say nothing about latency or rates. Where messages
+            without stamps came, `hops` has one more entry, `PUBLISH_TO_RECEIVE`, which crosses
+            two clocks; it counts into no total.
         """
         objects_s, bytes_s = self._rate.at(now_us)
         known = self.total.n and self.clock_error_us is not None
         order = self.order
+        hops = {name: hop.snapshot() for name, hop in self.hops.items()}
+        if self.since_publish.n:
+            hops[PUBLISH_TO_RECEIVE] = self.since_publish.snapshot()
         return {
             "objects": self.objects,
             "bytes": self.bytes,
@@ -255,7 +262,7 @@ class Statistics:
             "latency": {
                 "total": self.total.snapshot(),
                 "send_to_receive": self.send_to_receive.snapshot(),
-                "hops": {name: hop.snapshot() for name, hop in self.hops.items()},
+                "hops": hops,
                 "last_ms": _last_ms(self.total),
                 "unknown": self.unknown,
                 "negative": self.total.negative,
