@@ -150,11 +150,15 @@ class Route:
         now_us = self._clock.now_us()
         return replace(obj, route_us=now_us, content_type=self.content_type, **moved)
 
+    def properties(self, obj: Object) -> dict[str, str]:
+        """What describes an object of this track to the broker and to a stage."""
+        return to_properties(obj, self.instance, str(self._clock.domain), self._error_us)
+
     def _hand_over(
         self, producer: Producer, obj: Object, seq: int | None, done: Callable[..., None]
     ) -> None:
         """Give an object to the broker's client."""
-        properties = to_properties(obj, self.instance, str(self._clock.domain), self._error_us)
+        properties = self.properties(obj)
         now_us = self._clock.now_us()
         properties["publish_us"] = str(now_us)
 

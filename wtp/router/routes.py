@@ -33,6 +33,8 @@ class LiveRoute(Route):
     ) -> None:
         super().__init__(track, kind, content_type, topic, clock)
         self._queue: deque[Object] = deque()
+        self._since_us: deque[int] = deque()
+        """When each object of the queue entered it: what a stage took does not count as a stall."""
         self._bound = limits.audio_objects if kind is Kind.AUDIO else limits.video_objects
         self._most_unreceipted = limits.unreceipted
         self._stall_us = limits.stall_ms * 1000
@@ -88,6 +90,7 @@ class LiveRoute(Route):
             self._settle()
             return
         self._queue.append(obj)
+        self._since_us.append(self._clock.now_us())
         if len(self._queue) > self._bound:
             self._shorten("queue")
         self._pump()
@@ -101,6 +104,7 @@ class LiveRoute(Route):
         """Drop what waits here; what is with the broker's client ends by itself."""
         self.ledger.drop(reason, len(self._queue) + self._staged)
         self._queue.clear()
+        self._since_us.clear()
         self._staged = 0
         self._life += 1
         if self.stage is not None:
@@ -114,26 +118,30 @@ class LiveRoute(Route):
         if newest:
             self.ledger.drop(reason, newest)
             for _ in range(newest):
-                queue.popleft()
+                self._take_first()
             return
-        kept = queue[0] if newest == 0 else None
-        self.ledger.drop(reason, len(queue) - (kept is not None))
-        queue.clear()
-        if kept is not None:
-            queue.append(kept)
+        kept = int(newest == 0)
+        self.ledger.drop(reason, len(queue) - kept)
+        while len(queue) > kept:
+            queue.pop()
+            self._since_us.pop()
         self._broken = True
 
     def _pump(self) -> None:
         queue = self._queue
         if queue:
-            waited_us = self._clock.now_us() - (queue[0].route_us or 0)
+            waited_us = self._clock.now_us() - self._since_us[0]
             if waited_us > self._stall_us and not (len(queue) == 1 and queue[0].key):
                 self._shorten("stall")
         producer = self.producer
         while producer is not None and queue and self._unreceipted < self._most_unreceipted:
             self._unreceipted += 1
-            self._hand_over(producer, queue.popleft(), None, self._on_receipt)
+            self._hand_over(producer, self._take_first(), None, self._on_receipt)
         self._settle()
+
+    def _take_first(self) -> Object:
+        self._since_us.popleft()
+        return self._queue.popleft()
 
     def _on_receipt(self, error: BrokerError | Refused | None) -> None:
         self._unreceipted -= 1
@@ -148,7 +156,7 @@ class LiveRoute(Route):
     def _drop_deltas(self) -> None:
         """After a lost object nothing up to the next key object can be decoded."""
         while self._queue and not self._queue[0].key:
-            self._queue.popleft()
+            self._take_first()
             self.ledger.drop("broken-group")
         if self._queue:
             self._broken = False
