@@ -69,3 +69,23 @@ async def test_broken_generator_is_an_error() -> None:
     await asyncio.sleep(0)
     assert len(pids) == 2
     assert not any(child.running for child in path.processes.values())
+
+
+async def test_two_brokers_in_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    from wtp.bench import latency
+    from wtp.bench.path import LocalPath
+    from wtp.broker.connect import administer
+
+    warmed: list[str] = []
+    monkeypatch.setattr(latency, "warm_up", lambda broker, topic: warmed.append(broker.url))
+    config = latency.configuration(2.0, 1.0, "320x240", 30.0, "h264", "500k", "interval")
+    async with LocalPath() as other:
+        figures = await latency.run(config, broker=other.broker)
+        async with administer(other.broker) as admin:
+            assert [one for one in await admin.namespaces() if "bench" in one] == []
+    assert warmed == [other.broker.url]
+    assert figures["broker"] == "embedded"
+    assert figures["beside"]["broker"] == other.broker.url
+    assert rising(figures)
+    assert rising(figures["beside"])
+    assert figures["beside"]["baseline"]["received"] == figures["beside"]["baseline"]["sent"]

@@ -116,11 +116,11 @@ async def test_page_publishes_through_the_router(browser: str, tmp_path: Path) -
         assert seen["published"]["last_seq"] == 0
         assert seen["receipt"]["up_to_seq"] == 3
         assert seen["flushed"]["tracks"]["1"]["received"] == 3
-        chat = await read_topic(path.broker_url, "persistent://public/browser/chat")
+        chat = await read_topic(path.broker.url, "persistent://public/browser/chat")
         assert [m.payload.decode() for m in chat] == [f"line {n} ü" for n in (1, 2, 3)]
         assert chat[0].properties["author"] == "page"
         assert chat[0].key == "browser/page/chat"
-        video = await read_topic(path.broker_url, "persistent://public/browser/video")
+        video = await read_topic(path.broker.url, "persistent://public/browser/video")
         assert [len(m.payload) for m in video] == [500] * 5
         properties = video[0].properties
         assert properties["content_type"] == "application/octet-stream"

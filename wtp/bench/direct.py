@@ -20,16 +20,19 @@ SILENCE_S = 5.0
 
 SENT = "sent_us"
 
+WARM_MESSAGES, WARM_BYTES, WARM_PER_S = 60_000, 500, 3000
+"""After so many messages a Java broker's code is compiled and its latencies have settled."""
 
-async def read_back(url: str, topic: str, most: int) -> Timed:
+
+async def read_back(broker: BrokerSettings, topic: str, most: int) -> Timed:
     """The first objects of a topic with the pace at which they were captured.
 
     Args:
-        url: Broker URL.
+        broker: The broker.
         topic: Full topic name.
         most: How many at most.
     """
-    client = connect(BrokerSettings(url=url))
+    client = connect(broker)
     try:
         found = await client.history(topic, most)
     finally:
@@ -39,8 +42,8 @@ async def read_back(url: str, topic: str, most: int) -> Timed:
     return [(at_us - first, payload) for at_us, payload in objects]
 
 
-async def _produce(url: str, topic: str, objects: Timed) -> None:
-    client = connect(BrokerSettings(url=url))
+async def _produce(broker: BrokerSettings, topic: str, objects: Timed) -> None:
+    client = connect(broker)
     try:
         producer = await client.producer(topic)
         start_us = monotonic_us() + 100_000
@@ -61,8 +64,10 @@ async def _produce(url: str, topic: str, objects: Timed) -> None:
         await client.close()
 
 
-async def _consume(url: str, topic: str, count: int, skip: int, pipe: Connection) -> None:
-    client = connect(BrokerSettings(url=url))
+async def _consume(
+    broker: BrokerSettings, topic: str, count: int, skip: int, pipe: Connection
+) -> None:
+    client = connect(broker)
     latency = Latency()
     received = 0
     try:
@@ -82,19 +87,21 @@ async def _consume(url: str, topic: str, count: int, skip: int, pipe: Connection
     pipe.send({**latency.snapshot(), "sent": count, "received": received})
 
 
-def _run_producer(url: str, topic: str, objects: Timed) -> None:
-    asyncio.run(_produce(url, topic, objects))
+def _run_producer(broker: BrokerSettings, topic: str, objects: Timed) -> None:
+    asyncio.run(_produce(broker, topic, objects))
 
 
-def _run_consumer(url: str, topic: str, count: int, skip: int, pipe: Connection) -> None:
-    asyncio.run(_consume(url, topic, count, skip, pipe))
+def _run_consumer(
+    broker: BrokerSettings, topic: str, count: int, skip: int, pipe: Connection
+) -> None:
+    asyncio.run(_consume(broker, topic, count, skip, pipe))
 
 
-def measure(url: str, topic: str, objects: Timed, skip: int) -> dict[str, Any]:
+def measure(broker: BrokerSettings, topic: str, objects: Timed, skip: int) -> dict[str, Any]:
     """Send objects through a topic and measure send to receive.
 
     Args:
-        url: Broker URL.
+        broker: The broker.
         topic: A topic of its own.
         objects: What to send.
         skip: Objects at the start that are left out (warm-up).
@@ -105,10 +112,10 @@ def measure(url: str, topic: str, objects: Timed, skip: int) -> dict[str, Any]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     consumer = context.Process(
-        target=_run_consumer, args=(url, topic, len(objects), skip, theirs), daemon=True
+        target=_run_consumer, args=(broker, topic, len(objects), skip, theirs), daemon=True
     )
     consumer.start()
-    producer = context.Process(target=_run_producer, args=(url, topic, objects), daemon=True)
+    producer = context.Process(target=_run_producer, args=(broker, topic, objects), daemon=True)
     try:
         if not ours.poll(30):
             return {"n": 0, "sent": len(objects), "received": 0}
@@ -128,3 +135,10 @@ def measure(url: str, topic: str, objects: Timed, skip: int) -> dict[str, Any]:
                     process.join()
         ours.close()
         theirs.close()
+
+
+def warm_up(broker: BrokerSettings, topic: str) -> None:
+    """Load a broker until its latencies have settled. Blocks: run it in a thread."""
+    payload = bytes(WARM_BYTES)
+    objects = [(n * 1_000_000 // WARM_PER_S, payload) for n in range(WARM_MESSAGES)]
+    measure(broker, topic, objects, 0)

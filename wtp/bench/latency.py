@@ -12,13 +12,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from wtp.bench.direct import measure, read_back
+from wtp.bench.direct import measure, read_back, warm_up
 from wtp.bench.machine import machine_line, memory_figures, spin_ms
 from wtp.bench.path import LocalPath
+from wtp.config.schema import BrokerSettings
 from wtp.errors import WtpError
 
-ROOM = "bench"
-TOPIC = f"persistent://public/{ROOM}/video"
 BASELINE_S = 20.0
 """Most seconds the baseline takes."""
 POLL_S = 0.25
@@ -38,52 +37,66 @@ def configuration(
         "codec": codec,
         "bitrate": bitrate,
         "fsync": fsync,
-        "broker": "embedded",
         "machine": machine_line(),
     }
 
 
-async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, Any]:
+async def run(
+    config: dict[str, Any], say: Say = lambda _: None, broker: BrokerSettings | None = None
+) -> dict[str, Any]:
     """Measure.
 
     Args:
         config: From `configuration`.
         say: Told in a sentence what is going on.
+        broker: One that is there already, measured after the embedded one in the same run.
 
     Returns:
         `n`, `p50_ms` ... `max_ms` from capture to receipt, `send_to_receive`, `hops`, `dropped`
         and `dropped_by_hop`, `clock_error_ms`, `cpu_s` by process, `router_cpu_s_per_1000`,
-        `memory_mib_per_h` (slope), `baseline` (send to receipt) and `ratio_p50`.
+        `memory_mib_per_h` (slope), `baseline` (send to receipt) and `ratio_p50`; with `broker` the
+        same once more as `beside`.
 
     Raises:
         WtpError: A process failed, or nothing arrived.
     """
     spin_before = await asyncio.to_thread(spin_ms)
-    async with LocalPath(config["fsync"]) as path:
+    figures = await _through(LocalPath(config["fsync"]), config, say)
+    if broker is not None:
+        path = LocalPath(broker=broker)
+        say(f"warming {broker.url} up")
+        await asyncio.to_thread(warm_up, broker, "persistent://public/default/bench-warm-up")
+        figures["beside"] = await _through(path, config, say)
+    spin_after = await asyncio.to_thread(spin_ms)
+    return {**figures, "spin_ms": [spin_before, spin_after], "configuration": config}
+
+
+async def _through(path: LocalPath, config: dict[str, Any], say: Say) -> dict[str, Any]:
+    """The path through one broker, and that broker's baseline."""
+    async with path:
         say("publisher, router, broker and consumer are starting")
         await path.start(
             "publish",
-            ["--source", "testsrc", "--room", ROOM, "--name", "bench"],
+            ["--source", "testsrc", "--name", "bench", *path.room_args],
             ["--size", config["size"], "--fps", str(config["fps"])],
             ["--codec", config["codec"], "--bitrate", config["bitrate"]],
             path.router_args,
         )
         await path.start(
-            "consume", ["video", "--room", ROOM, "--warmup", str(config["warmup_s"])],
+            "consume", ["video", "--warmup", str(config["warmup_s"])], path.room_args,
             path.broker_args,
         )  # fmt: skip
         say(f"measuring {config['duration_s']:g} s after {config['warmup_s']:g} s of warm-up")
         figures = await _watch(path, config)
         say("measuring the same objects through pulsar-client alone")
         baseline = await _baseline(path, config)
-    spin_after = await asyncio.to_thread(spin_ms)
+        where = path.broker.url if "broker" not in path.processes else "embedded"
     ours, direct = figures["send_to_receive"]["p50_ms"], baseline.get("p50_ms")
     return {
+        "broker": where,
         **figures,
         "baseline": baseline,
         "ratio_p50": round(ours / direct, 3) if ours and direct else None,
-        "spin_ms": [spin_before, spin_after],
-        "configuration": config,
     }
 
 
@@ -160,7 +173,6 @@ def _sum(tracks: dict[str, Any]) -> dict[str, int]:
 
 async def _baseline(path: LocalPath, config: dict[str, Any]) -> dict[str, Any]:
     seconds = min(config["duration_s"], BASELINE_S) + config["warmup_s"]
-    objects = await read_back(path.broker_url, TOPIC, int(seconds * config["fps"]))
+    objects = await read_back(path.broker, path.topic("video"), int(seconds * config["fps"]))
     skip = int(config["warmup_s"] * config["fps"])
-    topic = f"persistent://public/{ROOM}/direct"
-    return await asyncio.to_thread(measure, path.broker_url, topic, objects, skip)
+    return await asyncio.to_thread(measure, path.broker, path.topic("direct"), objects, skip)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import secrets
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -11,7 +13,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from wtp.bench.machine import cpu_s, rss_bytes
+from wtp.broker.connect import administer
 from wtp.children import Child
+from wtp.config.schema import BrokerSettings
 from wtp.errors import WtpError
 
 START_S = 20.0
@@ -21,29 +25,37 @@ MEMORY_S = 2.0
 class LocalPath:
     """A broker and a router on free loopback ports; everything goes when the block ends.
 
+    Args:
+        fsync: Disk policy of the embedded broker.
+        broker: A broker that is there already; None starts an embedded one.
+
     Attributes:
-        broker_url: URL of the broker.
-        admin_url: Its admin API.
+        broker: The broker.
+        room: A room of this path's own; in a broker that was there already it is deleted at the
+            end.
         router_url: URL of the router.
         processes: Every child by name.
     """
 
-    def __init__(self, fsync: str = "interval") -> None:
-        self.broker_url = self.admin_url = self.router_url = ""
+    def __init__(self, fsync: str = "interval", broker: BrokerSettings | None = None) -> None:
+        self.broker = broker or BrokerSettings()
+        self.room = f"bench-{secrets.token_hex(4)}"
+        self.router_url = ""
         self.processes: dict[str, Child] = {}
+        self._given = broker is not None
         self._fsync = fsync
         self._hash = ""
         self._folder = Path(tempfile.mkdtemp(prefix="wtp-bench-"))
 
     async def __aenter__(self) -> Self:
         try:
-            broker = await self.start(
-                "broker",
-                ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"],
-                ["--data", str(self._folder / "broker"), "--fsync", self._fsync],
-            )
-            self.broker_url = broker["url"]
-            self.admin_url = broker["admin"]
+            if not self._given:
+                info = await self.start(
+                    "broker",
+                    ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"],
+                    ["--data", str(self._folder / "broker"), "--fsync", self._fsync],
+                )
+                self.broker = BrokerSettings(url=info["url"], admin=info["admin"])
             router = await self.start(
                 "router",
                 ["--listen", "127.0.0.1:0", "--certs", str(self._folder / "certs")],
@@ -58,7 +70,16 @@ class LocalPath:
     @property
     def broker_args(self) -> list[str]:
         """Options that lead a command to this broker."""
-        return ["--broker", self.broker_url, "--admin", self.admin_url]
+        return ["--broker", self.broker.url, "--admin", self.broker.admin]
+
+    @property
+    def room_args(self) -> list[str]:
+        """Options that lead a command to this path's room."""
+        return ["--room", self.room]
+
+    def topic(self, name: str) -> str:
+        """A topic of this path's room."""
+        return f"persistent://public/{self.room}/{name}"
 
     @property
     def router_args(self) -> list[str]:
@@ -125,4 +146,8 @@ class LocalPath:
     async def _end(self) -> None:
         for child in reversed(list(self.processes.values())):
             await child.stop()
+        if self._given:
+            with contextlib.suppress(WtpError):
+                async with administer(self.broker) as admin:
+                    await admin.delete_namespace(f"public/{self.room}", force=True)
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)

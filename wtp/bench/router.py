@@ -27,8 +27,6 @@ from wtp.transport.session import Session
 from wtp.wire import StreamType, control
 from wtp.wire.objects import encode_head
 
-ROOM = "bench"
-TOPIC = f"persistent://public/{ROOM}/video"
 SILENCE_S = 3.0
 MAX_BACKLOG_BYTES = 1024 * 1024
 """A generator with more than this on its way to the router drops instead, and counts it."""
@@ -88,9 +86,7 @@ async def _generate(
     url: str, cert_hash: str, size_bytes: int, rate: float, duration_s: float, mtu: int
 ) -> dict[str, Any]:
     generator = Generator()
-    session = await connect(
-        f"{url}?room={ROOM}", lambda _: generator, Trust(cert_hash=cert_hash), mtu=mtu
-    )
+    session = await connect(url, lambda _: generator, Trust(cert_hash=cert_hash), mtu=mtu)
     generator.session = session
     stream = session.open_stream()
     session.send(stream, bytes([StreamType.CONTROL]))
@@ -131,12 +127,12 @@ async def _generate(
     return {"sent": sent, "generator_dropped": dropped, "packet_bytes": packet_bytes}
 
 
-async def _read(url: str, warmup_us: int, pipe: Connection) -> None:
-    client = connect_broker(BrokerSettings(url=url))
+async def _read(broker: BrokerSettings, topic: str, warmup_us: int, pipe: Connection) -> None:
+    client = connect_broker(broker)
     latency, first_us, received = Latency(), 0, 0
     last_us = 0
     try:
-        reader = await client.reader(TOPIC, start="latest", queue=1000)
+        reader = await client.reader(topic, start="latest", queue=1000)
         pipe.send("ready")
         patience_s = 30.0
         while True:
@@ -191,11 +187,12 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
         sent_pipe, generator_end = context.Pipe()
         reader = context.Process(
             target=_run_reader,
-            args=(path.broker_url, int(config["warmup_s"] * 1e6), theirs),
+            args=(path.broker, path.topic("video"), int(config["warmup_s"] * 1e6), theirs),
             daemon=True,
         )
+        url = f"{path.router_url}?room={path.room}"
         length_s = config["duration_s"] + config["warmup_s"]
-        work = (path.router_url, path.cert_hash, config["size_bytes"], config["rate"], length_s)
+        work = (url, path.cert_hash, config["size_bytes"], config["rate"], length_s)
         generator = context.Process(
             target=_run_generator, args=(generator_end, *work, config["mtu"]), daemon=True
         )
@@ -241,10 +238,10 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
 
 async def _prepare(path: LocalPath) -> None:
     """Make the room before the reader asks for its topic."""
-    admin = administer(BrokerSettings(admin=path.admin_url))
+    admin = administer(path.broker)
     try:
         await admin.ensure_namespace(
-            f"public/{ROOM}", retention_minutes=60, retention_mb=1024, deduplication=True
+            f"public/{path.room}", retention_minutes=60, retention_mb=1024, deduplication=True
         )
     finally:
         await admin.close()

@@ -8,7 +8,16 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from wtp.cli.options import Output, OutputFormat, Profile, load_settings, parse_bytes, parse_seconds
+from wtp.cli.options import (
+    Admin,
+    Output,
+    OutputFormat,
+    Profile,
+    load_settings,
+    option,
+    parse_bytes,
+    parse_seconds,
+)
 from wtp.cli.out import put
 
 app = typer.Typer(no_args_is_help=True, help="Measure latency and throughput.")
@@ -58,6 +67,16 @@ def latency(
     codec: Annotated[str | None, typer.Option("--codec", help="h264 or jpeg.")] = None,
     bitrate: Annotated[str | None, typer.Option("--bitrate", help="Video bit rate.")] = None,
     fsync: Fsync = "interval",
+    broker: Annotated[
+        str | None,
+        option(
+            "broker.url",
+            "--broker",
+            metavar="URL",
+            help_text="A broker to measure in the same run, after the embedded one.",
+        ),
+    ] = None,
+    admin: Admin = None,
     output: OutputFormat = Output.TABLE,
     profile: Profile = "local",
 ) -> None:
@@ -65,12 +84,15 @@ def latency(
     from wtp.bench import latency as bench
 
     given = {"size": size, "fps": fps, "codec": codec, "bitrate": bitrate}
-    video = load_settings(ctx, {f"publish.{key}": value for key, value in given.items()}).publish
+    settings = load_settings(ctx, {f"publish.{key}": value for key, value in given.items()})
+    video = settings.publish
     config = bench.configuration(
         duration, warmup, video.size, video.fps, video.codec, video.bitrate, fsync
     )
     _say(config["machine"])
-    _finish("latency", asyncio.run(bench.run(config, _say)), output)
+    _finish(
+        "latency", asyncio.run(bench.run(config, _say, settings.broker if broker else None)), output
+    )
 
 
 @app.command()

@@ -55,11 +55,10 @@ def table(name: str, figures: dict[str, Any]) -> RenderableType:
         rows["send to receipt"] = figures["send_to_receive"]
         rows["  pulsar-client alone"] = figures["baseline"]
     rows.update({f"  {hop}": row for hop, row in figures.get("hops", {}).items()})
-    known = {*_PERCENTILES, "n", "from", "to", "send_to_receive", "baseline", "hops"}
+    known = {*_PERCENTILES, "n", "from", "to", "send_to_receive", "baseline", "hops", "beside"}
     facts = {key: value for key, value in figures.items() if key not in known}
-    return Group(
-        Text("latencies in ms", style="bold"),
-        _percentiles(rows),
-        Text(""),
-        _facts(facts),
-    )
+    parts: list[RenderableType] = [Text("latencies in ms", style="bold"), _percentiles(rows)]
+    parts += [Text(""), _facts(facts)]
+    if "beside" in figures:
+        parts += [Text(""), table(name, figures["beside"])]
+    return Group(*parts)
