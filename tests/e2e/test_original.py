@@ -1,0 +1,156 @@
+"""The original platform's topics: filled by a plain Pulsar producer, read by `wtp consume`."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulsar
+import pytest
+
+from tests.e2e.stage import Stage, stage_in
+from tests.processes import Process
+from wtp.consumer.item import PUBLISH_TO_RECEIVE
+
+pytestmark = pytest.mark.e2e
+
+CAME: dict[str, list[bytes]] = {
+    "video": [b"\xff\xd8\xff\xe0" + os.urandom(20_000) + b"\xff\xd9" for _ in range(8)],
+    "screen": [b"\0\0\0\1" + os.urandom(5_000) for _ in range(8)],
+    "audio": [os.urandom(640) for _ in range(8)],
+    "chat": [f"message {number}: grüße".encode() for number in range(8)],
+}
+"""What the original platform left in a topic of each kind: bare payloads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A broker with a room of its own.
+
+    Attributes:
+        stage: Runs commands.
+        url: The broker.
+        room: The room.
+    """
+
+    stage: Stage
+    url: str
+    room: str
+
+    def topic(self, kind: str) -> str:
+        return f"persistent://public/{self.room}/{kind}-topic"
+
+    def consume(self, *args: str) -> Process:
+        return self.stage.command("consume", *args, "--room", self.room)
+
+    def send(self, topic: str, payloads: Sequence[bytes]) -> None:
+        """Send as the original platform did: one plain message each, nothing beside."""
+        client = pulsar.Client(
+            self.url, logger=pulsar.FileLogger(pulsar.LoggerLevel.Error, os.devnull)
+        )
+        try:
+            producer = client.create_producer(topic)
+            for payload in payloads:
+                producer.send(payload)
+            producer.close()
+        finally:
+            client.close()
+
+
+@pytest.fixture(scope="module", params=["embedded", pytest.param("real", marks=pytest.mark.pulsar)])
+def place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    """Topics of every kind with eight messages, in the embedded broker or a real Pulsar."""
+    with stage_in(tmp_path_factory.mktemp(request.param)) as stage:
+        room = f"original-{uuid.uuid4().hex[:8]}"
+        if request.param == "embedded":
+            stage.broker()
+        else:
+            pulsar_ = request.getfixturevalue("real_pulsar")
+            stage.broker_url = stage.env["WTP_BROKER"] = pulsar_.url
+            stage.admin_url = stage.env["WTP_ADMIN"] = pulsar_.admin
+        made = stage.command("topics", "create", "marker", "--room", room)
+        assert made.wait() == 0, made.report()
+        there = Place(stage, stage.broker_url, room)
+        for kind, payloads in CAME.items():
+            there.send(there.topic(kind), payloads)
+        yield there
+
+
+def ended(process: Process) -> Process:
+    assert process.wait(40.0) == 0, process.report()
+    return process
+
+
+@pytest.mark.parametrize("kind", CAME)
+def test_payloads_come_out_byte_for_byte(place: Place, kind: str, tmp_path: Path) -> None:
+    what = (kind, "--profile", "original", "--from", "earliest", "-n", "8")
+    ended(place.consume(*what, "--raw", str(tmp_path / "raw")))
+    assert (tmp_path / "raw").read_bytes() == b"".join(CAME[kind])
+    ended(place.consume(*what, "--save", str(tmp_path / "saved")))
+    (saved,) = [path for path in (tmp_path / "saved").iterdir() if path.suffix != ".jsonl"]
+    endings = {"video": ".bin", "screen": ".h264", "audio": ".bin", "chat": ".txt"}
+    assert saved.suffix == endings[kind]
+    between = b"\n" if kind == "chat" else b""
+    assert saved.read_bytes() == b"".join(payload + between for payload in CAME[kind])
+
+
+def test_a_topic_flag_does_what_the_profile_does(place: Place) -> None:
+    lines = ended(
+        place.consume(
+            "chat", "--topic", "chat-topic", "--from", "earliest", "-n", "8", "-o", "jsonl"
+        )
+    ).stdout.splitlines()
+    values = [json.loads(line) for line in lines]
+    assert [one["text"].encode() for one in values] == CAME["chat"]
+    for one in values:
+        assert (one["kind"], one["content_type"], one["guessed"]) == ("chat", "text/plain", True)
+        assert one["latency_us"] is None
+        assert one[PUBLISH_TO_RECEIVE] is None  # it was there before
+    shown = ended(
+        place.consume("chat", "--topic", "chat-topic", "--from", "earliest", "-n", "8")
+    ).stdout.splitlines()
+    assert shown == [f"unknown: {payload.decode()}" for payload in CAME["chat"]]
+
+
+@pytest.mark.parametrize("form", ["table", "jsonl", "json"])
+def test_live_the_age_is_labelled_and_the_latency_unknown(place: Place, form: str) -> None:
+    reading = place.consume("video", "--profile", "original", "-n", "5", "-o", form)
+    reading.wait_for("Reading ")
+    # It joins at the last message; four more come.
+    place.send(place.topic("video"), CAME["video"][:4])
+    ended(reading)
+    if form == "table":
+        assert "5 not of wtp (latency unknown)" in reading.stderr
+        (row,) = [line for line in reading.stderr.splitlines() if PUBLISH_TO_RECEIVE in line]
+        assert row.removeprefix(PUBLISH_TO_RECEIVE).split()[0] == "4"
+    elif form == "jsonl":
+        values = [json.loads(line) for line in reading.stdout.splitlines()]
+        assert values[0][PUBLISH_TO_RECEIVE] is None
+        assert all(0 <= one[PUBLISH_TO_RECEIVE] < 60_000 for one in values[1:])
+        assert {one["latency_us"] for one in values} == {None}
+        assert {one["content_type"] for one in values} == {"image/jpeg"}
+    else:
+        latency = json.loads(reading.stdout)["latency"]
+        assert latency["hops"][PUBLISH_TO_RECEIVE]["n"] == 4
+        assert (latency["total"]["n"], latency["unknown"]) == (0, 4)
+
+
+def test_its_topics_can_be_looked_at(place: Place) -> None:
+    room = ("--room", place.room)
+    looked = ended(
+        place.stage.command("topics", "peek", "chat-topic", "-n", "2", "-o", "jsonl", *room)
+    )
+    values = [json.loads(line) for line in looked.stdout.splitlines()]
+    assert [one["size_bytes"] for one in values] == [len(payload) for payload in CAME["chat"][-2:]]
+    assert [one["properties"] for one in values] == [{}, {}]
+    about = ended(
+        place.stage.command("topics", "describe", "video", "--profile", "original", *room)
+    )
+    assert place.topic("video") in about.stdout
