@@ -1,0 +1,386 @@
+"""Knock at a broker's door and say, in a sentence, why it does not open.
+
+The client library answers a wrong token, a wrong certificate, a wrong port and an HTTP server all
+with `TimeOut` after 5 to 17 s, and keeps the reason in its log. So before its first use a client
+of ours knocks itself: TCP, TLS and the protocol's CONNECT, which take a few ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from dataclasses import dataclass
+from typing import NoReturn
+
+from wtp import __version__
+from wtp.broker.access import Address, addresses, shown, ssl_context, token, token_fault
+from wtp.broker.embedded.answers import Connected, Error
+from wtp.broker.embedded.frames import MAX_MESSAGE_BYTES, FrameParser, command
+from wtp.broker.embedded.numbers import Cmd
+from wtp.broker.embedded.protobuf import Message, pb
+from wtp.config.schema import BrokerSettings
+from wtp.errors import BrokerUnavailable, Refused, WireError, WtpError
+
+CONNECT_S = 3.0
+"""Longest wait for a connection, for TLS and for an answer, each."""
+
+PROTOCOL = 21
+"""Version of the protocol that is asked for: that of Pulsar 3 and 4."""
+
+OLDEST_PROTOCOL = 12
+"""First version with GET_LAST_MESSAGE_ID, on which joining and replaying rest (Pulsar 2.0)."""
+
+TLS_ALERT, TLS_HANDSHAKE = 0x15, 0x16
+"""First bytes of TLS records (RFC 8446, section 5.1)."""
+
+START_HINT = "Start one (wtp broker), or give its URL: --broker pulsar://HOST:6650."
+
+_EXPIRED, _WRONG_NAME = 10, (62, 64)
+"""OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED, HOSTNAME_MISMATCH and IP_ADDRESS_MISMATCH."""
+
+
+@dataclass(slots=True)
+class _Connect(Message):
+    client_version: str = pb(1, "string", required=True, default="")
+    auth_data: bytes | None = pb(3, "bytes")
+    protocol_version: int = pb(4, "int", default=0)
+    auth_method_name: str | None = pb(5, "string")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a broker that let us in says.
+
+    Attributes:
+        version: Its name and version.
+        protocol: Version of the protocol that was agreed on.
+        max_message_bytes: Largest message that it takes.
+    """
+
+    version: str
+    protocol: int
+    max_message_bytes: int
+
+
+async def knock(broker: BrokerSettings) -> Entry:
+    """Go in at the first of the broker's addresses that opens; all are tried at once.
+
+    Raises:
+        BrokerUnavailable: Nothing usable answers; `code` is `no-answer`, `unknown-host`,
+            `tls-trust`, `tls-name`, `tls-expired`, `tls`, `tls-wanted`, `no-tls`, `no-pulsar`,
+            `old-broker` or `bad-url`.
+        Refused: `code` is `token-missing`, `token-expired`, `token-refused` or `cert-refused`.
+        ConfigError: A file of the settings cannot be used.
+    """
+    places = addresses(broker.url)
+    context = await asyncio.to_thread(ssl_context, broker) if places[0].secure else None
+    secret = token(broker)
+    faults: list[WtpError] = []
+    tries = {asyncio.create_task(_enter(place, context, broker, secret)) for place in places}
+    try:
+        for tried in asyncio.as_completed(tries):
+            try:
+                return await tried
+            except WtpError as error:
+                faults.append(error)
+    finally:
+        for task in tries:
+            task.cancel()
+        await asyncio.gather(*tries, return_exceptions=True)
+    raise _telling(faults, broker)
+
+
+def _telling(faults: list[WtpError], broker: BrokerSettings) -> WtpError:
+    """Of several faults the one that says most; that nothing answers says least."""
+    known = [one for one in faults if one.code not in ("no-answer", "unknown-host")]
+    if known or len(faults) == 1:
+        return (known or faults)[0]
+    return BrokerUnavailable(
+        f"No broker answers at {shown(broker.url)}.", hint=START_HINT, code="no-answer"
+    )
+
+
+PASSING = ("no-answer", "unknown-host", "not-ready")
+"""Codes of faults that a broker which is still starting has, too."""
+
+
+async def check_access(broker: BrokerSettings) -> None:
+    """Fail when the broker is there and will not let us in; one that is away may come later.
+
+    Raises:
+        WtpError: As `knock`, without the faults that may pass.
+    """
+    try:
+        await knock(broker)
+    except WtpError as error:
+        if error.code not in PASSING:
+            raise
+
+
+async def _enter(
+    place: Address, context: ssl.SSLContext | None, broker: BrokerSettings, secret: str
+) -> Entry:
+    reader, writer = await _reach(place)
+    try:
+        if context is not None:
+            await _secure(place, writer, context)
+        hello = _Connect(client_version=f"wtp {__version__}", protocol_version=PROTOCOL)
+        if secret:
+            hello.auth_method_name, hello.auth_data = "token", secret.encode()
+        elif broker.cert:
+            hello.auth_method_name = "tls"
+        try:
+            first = await _ask(reader, writer, hello)
+        except TimeoutError:
+            raise _no_pulsar(place, "accepts connections but says nothing") from None
+        except ssl.SSLError as error:  # with TLS 1.3 a refused certificate shows only here
+            raise _tls_fault(place, error, broker) from error
+        except OSError:
+            first = b""
+    finally:
+        await _leave(writer)
+    if not first:
+        await _closed(place)
+    return _read(first, place, broker, secret)
+
+
+async def _reach(place: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    url = place.url
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            return await asyncio.open_connection(place.host, place.port)
+    except TimeoutError:
+        why, code = f"No broker answers at {url} within {CONNECT_S:.0f} s.", "no-answer"
+    except OSError as error:
+        code = "no-answer"
+        why = f"No broker answers at {url}."
+        if error.errno is not None and error.errno < 0:  # getaddrinfo's numbers
+            why, code = f"The host of {url} is unknown.", "unknown-host"
+    raise BrokerUnavailable(why, hint=START_HINT, code=code)
+
+
+async def _secure(place: Address, writer: asyncio.StreamWriter, context: ssl.SSLContext) -> None:
+    name = place.host if context.check_hostname else None
+    try:
+        await writer.start_tls(
+            context, server_hostname=name or place.host, ssl_handshake_timeout=CONNECT_S
+        )
+    except ssl.SSLCertVerificationError as error:
+        raise _untrusted(place, error) from error
+    except (OSError, TimeoutError) as error:
+        if await _speaks_openly(place):
+            scheme = "pulsar" if place.scheme == "pulsar+ssl" else "http"
+            raise BrokerUnavailable(
+                f"The broker at {place.url} does not speak TLS on this port.",
+                hint=f"Write {scheme}://{place.host}:{place.port}, or give the port for TLS "
+                "(6651 mostly).",
+                code="no-tls",
+            ) from error
+        raise _no_pulsar(place, "does not answer as a TLS server does") from error
+
+
+def _untrusted(place: Address, error: ssl.SSLCertVerificationError) -> BrokerUnavailable:
+    """Why a certificate is not believed."""
+    if error.verify_code in _WRONG_NAME:
+        return BrokerUnavailable(
+            f"The certificate of the broker at {place.url} does not bear the name {place.host!r}.",
+            hint="Give the URL with a name that stands in the certificate, or set "
+            "broker.verify_host: false.",
+            code="tls-name",
+        )
+    if error.verify_code == _EXPIRED:
+        return BrokerUnavailable(
+            f"The certificate of the broker at {place.url} has expired.",
+            hint="Whoever runs the broker has to renew it.",
+            code="tls-expired",
+        )
+    return BrokerUnavailable(
+        f"The certificate of the broker at {place.url} is signed by nobody who is trusted here "
+        f"({error.verify_message}).",
+        hint="Set broker.ca or WTP_BROKER_CA to the PEM file of those who signed it.",
+        code="tls-trust",
+    )
+
+
+def _tls_fault(place: Address, error: ssl.SSLError, broker: BrokerSettings) -> WtpError:
+    """What an alert after the handshake means: the client's certificate is not accepted."""
+    if broker.cert or "CERTIFICATE" in (error.reason or ""):
+        what = "does not accept this client certificate" if broker.cert else "wants a certificate"
+        return Refused(
+            f"The broker at {place.url} {what}.",
+            hint="Set WTP_BROKER_CERT and WTP_BROKER_KEY to a pair that it trusts.",
+            code="cert-refused",
+        )
+    return BrokerUnavailable(
+        f"The broker at {place.url} broke TLS off ({error.reason}).",
+        hint="Look into the broker's log.",
+        code="tls",
+    )
+
+
+async def _ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hello: _Connect
+) -> bytes:
+    """Send CONNECT; return what came first, empty when the connection was closed instead."""
+    async with asyncio.timeout(CONNECT_S):
+        writer.write(command(Cmd.CONNECT, hello))
+        await writer.drain()
+        first = await reader.read(4096)
+        while len(first) < 4 or 4 + int.from_bytes(first[:4]) > len(first):
+            more = await reader.read(4096)
+            if not more or len(first) > MAX_ANSWER_BYTES:
+                break
+            first += more
+    return first
+
+
+MAX_ANSWER_BYTES = 64 * 1024
+"""An answer to CONNECT that is longer is none."""
+
+
+async def _leave(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
+async def _closed(place: Address) -> NoReturn:
+    """Say why a broker may have closed the connection without a word."""
+    if not place.secure and await _speaks_tls(place):
+        raise _wants_tls(place)
+    raise _no_pulsar(place, "closes the connection without an answer")
+
+
+def _wants_tls(place: Address) -> BrokerUnavailable:
+    return BrokerUnavailable(
+        f"The broker at {place.url} wants TLS.",
+        hint=f"Write pulsar+ssl://{place.host}:{place.port}, with broker.ca (WTP_BROKER_CA).",
+        code="tls-wanted",
+    )
+
+
+async def _speaks_tls(place: Address) -> bool:
+    """Whether a port shakes hands in TLS; nothing is sent through it."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        _, writer = await _reach(place)
+    except BrokerUnavailable:
+        return False
+    try:
+        await writer.start_tls(context, ssl_handshake_timeout=CONNECT_S)
+    except (OSError, TimeoutError):
+        return False
+    finally:
+        await _leave(writer)
+    return True
+
+
+async def _speaks_openly(place: Address) -> bool:
+    """Whether a port answers CONNECT without TLS; no secret is sent."""
+    try:
+        reader, writer = await _reach(place)
+    except BrokerUnavailable:
+        return False
+    try:
+        hello = _Connect(client_version=f"wtp {__version__}", protocol_version=PROTOCOL)
+        parser = FrameParser(MAX_ANSWER_BYTES)
+        return bool(parser.feed(await _ask(reader, writer, hello)))
+    except (OSError, TimeoutError):
+        return False
+    finally:
+        await _leave(writer)
+
+
+def _read(first: bytes, place: Address, broker: BrokerSettings, secret: str) -> Entry:
+    """Understand the answer to CONNECT.
+
+    Raises:
+        WtpError: As `knock`.
+    """
+    if first[0] in (TLS_ALERT, TLS_HANDSHAKE):
+        raise _wants_tls(place)
+    if first.startswith(b"HTTP/"):
+        raise _no_pulsar(place, "is an HTTP server")
+    frames = FrameParser(MAX_ANSWER_BYTES).feed(first)
+    if not frames:
+        raise _no_pulsar(place, "does not answer as a Pulsar does")
+    kind, body, _ = frames[0]
+    try:
+        if kind == Cmd.ERROR:
+            raise _refusal(Error.decode(body), place, broker, secret)
+        if kind != Cmd.CONNECTED:  # an exchange of further secrets: the client's business
+            return Entry("", PROTOCOL, MAX_MESSAGE_BYTES)
+        answer = Connected.decode(body)
+    except WireError as error:
+        raise _no_pulsar(place, "does not answer as a Pulsar does") from error
+    if answer.protocol_version < OLDEST_PROTOCOL:
+        raise BrokerUnavailable(
+            f"The broker at {place.url} ({answer.server_version[:80]!r}) speaks version "
+            f"{answer.protocol_version} of Pulsar's protocol; {OLDEST_PROTOCOL} is the least.",
+            hint="Use Pulsar 2.0 or newer.",
+            code="old-broker",
+        )
+    size = answer.max_message_size or MAX_MESSAGE_BYTES
+    return Entry(answer.server_version, answer.protocol_version, size)
+
+
+AUTHENTICATION_ERROR = 3
+"""Pulsar's ServerError for who we are not."""
+
+
+def _refusal(error: Error, place: Address, broker: BrokerSettings, secret: str) -> WtpError:
+    if error.error != AUTHENTICATION_ERROR:
+        return BrokerUnavailable(
+            f"The broker at {place.url} lets nobody in: {error.message[:300]}.",
+            hint="Wait until it has started, or look into its log.",
+            code="not-ready",
+        )
+    return not_authenticated(place.url, broker, secret)
+
+
+def not_authenticated(url: str, broker: BrokerSettings, secret: str) -> Refused:
+    """Why a broker does not believe who we are, as far as that can be seen from here.
+
+    Args:
+        url: Who refused.
+        broker: How we came.
+        secret: The token that was shown, "" for none.
+    """
+    source = "WTP_BROKER_TOKEN" if broker.token else broker.token_file
+    if secret and (fault := token_fault(secret)):
+        code = "token-expired" if "expired" in fault else "token-refused"
+        return Refused(
+            f"The broker at {url} does not accept the token of {source}: {fault}.",
+            hint="Get a new one from whoever runs the broker.",
+            code=code,
+        )
+    if secret:
+        return Refused(
+            f"The broker at {url} does not accept the token of {source}.",
+            hint="It may be signed with another key or have been revoked; get a new one from "
+            "whoever runs the broker.",
+            code="token-refused",
+        )
+    if broker.cert:
+        return Refused(
+            f"The broker at {url} does not accept the client certificate {broker.cert}.",
+            hint="It may want a token: set WTP_BROKER_TOKEN_FILE.",
+            code="cert-refused",
+        )
+    return Refused(
+        f"The broker at {url} wants to know who asks, and there is no token.",
+        hint="Set broker.token_file or WTP_BROKER_TOKEN_FILE to the file of a token, or "
+        "WTP_BROKER_CERT and WTP_BROKER_KEY.",
+        code="token-missing",
+    )
+
+
+def _no_pulsar(place: Address, what: str) -> BrokerUnavailable:
+    return BrokerUnavailable(
+        f"What listens at {place.url} {what}: it is no Pulsar broker.",
+        hint="Give the port of the binary protocol (6650, with TLS 6651): --broker "
+        "pulsar://HOST:6650.",
+        code="no-pulsar",
+    )
