@@ -278,7 +278,7 @@ class ServiceStage:
             if self._worth_a_retry(entry, now_s):
                 entry.retry_s = now_s + pause_s(entry.tries, random.random())  # noqa: S311 - spreads retries
                 return
-        refused = f"The processor of {self.track} refused object {entry.obj.seq}: {fault.message}"
+        refused = f"The processor refused object {entry.obj.seq} of {self.track}: {fault.message}"
         self._lose(entry, Drop(fault.reason, "" if fault.passing else refused))
 
     def _worth_a_retry(self, entry: Entry, now_s: float) -> bool:
