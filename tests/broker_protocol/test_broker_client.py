@@ -11,7 +11,13 @@ from wtp.broker.client import BrokerClient
 from wtp.errors import BrokerUnavailable
 
 
-async def test_closing_ends_a_look_that_the_client_never_answers() -> None:
+async def inside() -> None:
+    """The broker has let us in."""
+
+
+async def test_closing_ends_a_look_that_the_client_never_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Ctrl-C while joining left a thread behind that kept the process from ending."""
     asked, never = threading.Event(), threading.Event()
 
@@ -25,6 +31,7 @@ async def test_closing_ends_a_look_that_the_client_never_answers() -> None:
             pass
 
     broker = BrokerClient("pulsar://127.0.0.1:1")
+    monkeypatch.setattr(broker, "enter", inside)
     broker._raw.create_reader = lambda *_args, **_more: Reader()
     looking = asyncio.create_task(broker.last_position("persistent://public/default/video"))
     try:

@@ -8,46 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
-import queue
-import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import pulsar
 
-from wtp.broker.messages import Inbox, Received, message_id, received, translate
-from wtp.clock import monotonic_us
-from wtp.errors import BrokerError, BrokerUnavailable, Refused, WtpError
+from wtp.broker.access import addresses, shown, ssl_context, token, trust_file
+from wtp.broker.accessprobe import Entry, knock
+from wtp.broker.messages import Inbox, Received, Right, message_id, no_right, translate
+from wtp.broker.newest import OPERATION_TIMEOUT_S, Newest
+from wtp.broker.receiving import KINDS, POSITIONS, Subscription, SubscriptionKind
+from wtp.broker.sending import Done, Producer, open_producer
+from wtp.config.schema import BrokerSettings
+from wtp.errors import BrokerUnavailable, ConfigError, NotFound, Refused
+
+__all__ = ["BrokerClient", "Done", "Producer", "Received", "Subscription", "SubscriptionKind"]
+
+log = logging.getLogger("wtp.broker")
 
 T = TypeVar("T")
-Done = Callable[[BrokerError | Refused | None], None]
-SubscriptionKind = Literal["exclusive", "shared", "failover", "key_shared"]
-
-OPERATION_TIMEOUT_S = 5
-LIVE_SEND_TIMEOUT_MS = 2000
-"""A live object that has no receipt by then is given up; it would be worthless anyway."""
-
-ASK_S = 0.1
-"""How often a waiting call looks whether the client was closed."""
-
-ANSWER_S = 1.0
-"""How long closing waits for what the broker was asked."""
-
-SCHEMES = ("pulsar://", "pulsar+ssl://")
-
-_KINDS = {
-    "exclusive": pulsar.ConsumerType.Exclusive,
-    "shared": pulsar.ConsumerType.Shared,
-    "failover": pulsar.ConsumerType.Failover,
-    "key_shared": pulsar.ConsumerType.KeyShared,
-}
-_POSITIONS = {
-    "earliest": pulsar.InitialPosition.Earliest,
-    "latest": pulsar.InitialPosition.Latest,
-}
 
 
 def _logger() -> Any:
@@ -57,154 +40,34 @@ def _logger() -> Any:
     return pulsar.FileLogger(pulsar.LoggerLevel.Error, os.devnull)
 
 
-class Producer:
-    """One producer; made by `BrokerClient.producer`."""
-
-    def __init__(self, client: BrokerClient, raw: Any, topic: str) -> None:
-        self.topic = topic
-        self._client = client
-        self._raw = raw
-        self.last_seq: int = raw.last_sequence_id()
-        """Last sequence id the broker had of this name when the producer opened; -1 for none."""
-
-    def send(
-        self,
-        payload: bytes,
-        *,
-        properties: dict[str, str],
-        key: str,
-        event_ms: int,
-        seq: int | None,
-        done: Done,
-    ) -> None:
-        """Hand an object over; never blocks.
-
-        Args:
-            payload: The bytes.
-            properties: Strings only.
-            key: Partition key.
-            event_ms: Event time in Unix ms; 0 for none.
-            seq: Sequence id from 1 on, for a named producer; None otherwise.
-            done: Called on the loop with None after the broker's receipt, or with the error.
-        """
-        post = self._client.inbox.post
-
-        def on_receipt(result: Any, _message_id: Any) -> None:
-            post(self._finish, done, result)
-
-        try:
-            self._raw.send_async(
-                payload,
-                on_receipt,
-                properties=properties,
-                partition_key=key,
-                sequence_id=seq,
-                event_timestamp=event_ms if event_ms > 0 else None,
-            )
-        except pulsar.PulsarException as error:
-            done(translate(type(error).__name__, self._client.url, "send"))
-
-    def _finish(self, done: Done, result: Any) -> None:
-        if result == pulsar.Result.Ok:
-            done(None)
-        else:
-            done(translate(result.name, self._client.url, "send"))
-
-    @property
-    def connected(self) -> bool:
-        """Whether the broker is there at this moment."""
-        return bool(self._raw.is_connected())
-
-    async def flush(self) -> None:
-        """Wait until everything handed over has its receipt or failed."""
-        await self._client.call("flush", self._raw.flush)
-
-    async def close(self) -> None:
-        """Close; errors on the way out are of no interest."""
-        with contextlib.suppress(WtpError):
-            await self._client.call("close", self._raw.close)
+def _current_token(broker: BrokerSettings) -> str:
+    """The token for one more connection; asked for on a thread of the client's."""
+    try:
+        return token(broker)
+    except ConfigError as error:
+        log.warning("%s", error)
+        return ""
 
 
-class Subscription:
-    """Messages of one topic, by a reader or a durable subscription."""
+def _security(broker: BrokerSettings) -> dict[str, Any]:
+    """Arguments of the client for TLS and authentication.
 
-    def __init__(self, client: BrokerClient, topic: str, queue: int, durable: bool) -> None:
-        self.topic = topic
-        self.durable = durable
-        self._client = client
-        self._raw: Any = None
-        self._slots = threading.Semaphore(queue)
-        self._ready: deque[tuple[Any, int]] = deque()
-        self._waiter: asyncio.Future[None] | None = None
-        self._closed = False
-
-    def on_message(self, _raw: Any, message: Any) -> None:
-        """The client's listener. Blocks its thread while the queue is full: that is the bound."""
-        at_us = monotonic_us()
-        self._slots.acquire()
-        if not self._closed:
-            self._client.inbox.post(self._arrived, message, at_us)
-
-    def _arrived(self, message: Any, at_us: int) -> None:
-        self._ready.append((message, at_us))
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    @property
-    def waiting(self) -> int:
-        """Messages received and not yet taken."""
-        return len(self._ready)
-
-    async def receive(self) -> Received:
-        """The next message; one caller at a time, cancellation loses nothing.
-
-        Raises:
-            BrokerUnavailable: The subscription was closed.
-        """
-        while not self._ready:
-            if self._closed:
-                raise BrokerUnavailable("The subscription is closed.")
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        message, at_us = self._ready.popleft()
-        self._slots.release()
-        return received(message, at_us)
-
-    def ack(self, message: Received) -> None:
-        """Acknowledge; nothing happens for a reader."""
-        if self.durable:
-            self._raw._consumer.acknowledge_async(message.raw._message, _ignore)
-
-    def nack(self, message: Received) -> None:
-        """Ask for redelivery; nothing happens for a reader."""
-        if self.durable:
-            self._raw.negative_acknowledge(message.raw)
-
-    async def seek_ms(self, publish_ms: int) -> None:
-        """Go to the first message with this publish time (Unix ms) or later."""
-        await self._client.call("seek", self._raw.seek, publish_ms)
-
-    @property
-    def connected(self) -> bool:
-        """Whether the broker is there at this moment."""
-        return bool(self._raw.is_connected())
-
-    async def close(self) -> None:
-        """Stop receiving; what was not taken is gone (a durable subscription gets it again)."""
-        if self._closed:
-            return
-        self._closed = True
-        self._slots.release(1 << 20)
-        self._wake()
-        with contextlib.suppress(WtpError):
-            await self._client.call("close", self._raw.close)
-
-
-def _ignore(_result: Any) -> None:
-    """An acknowledgement has no one to tell: unconfirmed ones are delivered again."""
+    Raises:
+        ConfigError: A file of the settings cannot be used.
+    """
+    found: dict[str, Any] = {}
+    if addresses(broker.url)[0].secure:
+        ssl_context(broker)  # says which file is wrong, which the client does not
+        found["tls_trust_certs_file_path"] = trust_file(broker)
+        found["tls_validate_hostname"] = broker.verify_host
+        if broker.cert:
+            found["tls_certificate_file_path"] = broker.cert
+            found["tls_private_key_file_path"] = broker.key
+    if token(broker):
+        found["authentication"] = pulsar.AuthenticationToken(partial(_current_token, broker))
+    elif "tls_certificate_file_path" in found:
+        found["authentication"] = pulsar.AuthenticationTLS(broker.cert, broker.key)
+    return found
 
 
 def _place(position: str) -> tuple[int, ...]:
@@ -212,34 +75,61 @@ def _place(position: str) -> tuple[int, ...]:
 
 
 class BrokerClient:
-    """A connection to a Pulsar broker, embedded or real.
+    """A connection to a Pulsar broker, embedded or real. `wtp.broker.connect` makes them.
 
     Args:
-        url: `pulsar://host:6650`.
+        url: `pulsar://host:6650` or `pulsar+ssl://host:6651`, several hosts with commas.
+        broker: Trust, certificate and token; its own URL is not used.
+
+    Raises:
+        BrokerUnavailable: The URL is none of a broker.
+        ConfigError: A file of the settings cannot be used.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, broker: BrokerSettings | None = None) -> None:
+        self._settings = (broker or BrokerSettings()).model_copy(update={"url": url})
+        addresses(url)
+        self.url = shown(url)
         self.inbox = Inbox(asyncio.get_running_loop())
+        security = _security(self._settings)
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="pulsar")
         self._closed = False
-        self._asking: set[threading.Thread] = set()
-        self._gone = False
+        self._entering: asyncio.Task[Entry] | None = None
         try:
-            if not url.startswith(SCHEMES):
-                raise ValueError("another scheme")
             self._raw = pulsar.Client(
                 url,
                 operation_timeout_seconds=OPERATION_TIMEOUT_S,
                 connection_timeout_ms=OPERATION_TIMEOUT_S * 1000,
                 stats_interval_in_seconds=0,
                 logger=_logger(),
+                **security,
             )
         except (pulsar.PulsarException, ValueError, RuntimeError) as error:
             self._pool.shutdown(wait=False)
             raise BrokerUnavailable(
-                f"{url!r} is no broker URL ({error}).", hint="Write pulsar://HOST:6650."
+                f"{self.url!r} is no broker URL ({error}).", hint="Write pulsar://HOST:6650."
             ) from error
+        self._newest = Newest(self._raw)
+
+    async def enter(self) -> Entry:
+        """Make sure, once, that the broker lets us in.
+
+        Raises:
+            WtpError: It does not; see `wtp.broker.accessprobe.knock`.
+        """
+        entering = self._entering
+        if entering is None or (entering.done() and _failed(entering)):
+            entering = self._entering = asyncio.create_task(knock(self._settings))
+            entering.add_done_callback(_failed)
+        try:
+            return await asyncio.shield(entering)
+        except asyncio.CancelledError:
+            if not entering.cancelled():
+                raise
+            raise self._gone() from None
+
+    def _gone(self) -> BrokerUnavailable:
+        return BrokerUnavailable(f"The connection to {self.url} is closed.", code="closed")
 
     async def call(self, what: str, function: Callable[..., T], *args: Any) -> T:
         """Run a blocking call of the client in the pool and translate its errors."""
@@ -249,18 +139,43 @@ class BrokerClient:
         except pulsar.PulsarException as error:
             raise translate(type(error).__name__, self.url, what) from error
         except RuntimeError as error:
-            raise BrokerUnavailable(f"The connection to {self.url} is closed.") from error
+            raise self._gone() from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not self._closed or (task is not None and task.cancelling()):
                 raise
-            raise BrokerUnavailable(f"The connection to {self.url} is closed.") from None
+            raise self._gone() from None
+
+    async def _open(self, what: str, topic: str, right: Right, function: Callable[..., T]) -> T:
+        """Open something on a topic; when that fails, find out why.
+
+        Raises:
+            BrokerUnavailable: The broker is not there, or what is there does not let us in.
+            Refused: It does not accept who we are (`code` as `knock`), or `right` is missing
+                (`not-allowed`).
+            NotFound: The topic, or its namespace, does not exist.
+        """
+        await self.enter()
+        try:
+            return await self.call(what, function)
+        except Refused as error:
+            raise no_right(right, topic, self.url) from error
+        except NotFound as error:
+            raise NotFound(
+                f"The broker has no topic {topic}, or its namespace does not exist.",
+                hint="`wtp topics list` shows what there is, `wtp topics create` makes one.",
+            ) from error
+        except BrokerUnavailable:
+            if not self._closed:
+                self._entering = None
+                await self.enter()
+            raise
 
     async def producer(self, topic: str, *, name: str = "", max_pending: int = 1000) -> Producer:
         """Open a producer without batching.
 
         Args:
-            topic: Full topic name.
+            topic: Full topic name; of a partitioned one each key keeps its order.
             name: A stable name for a reliable track: its sends wait for the broker for ever and
                 carry sequence ids. Without one, sends time out after 2 s.
             max_pending: Objects without receipt that the client takes at most.
@@ -268,18 +183,9 @@ class BrokerClient:
         Raises:
             BrokerError: `code` is `busy` while another producer has this name.
         """
-        raw = await self.call(f"open a producer on {topic}", self._open, topic, name, max_pending)
+        opening = partial(open_producer, self._raw, topic, name, max_pending)
+        raw = await self._open(f"open a producer on {topic}", topic, "produce", opening)
         return Producer(self, raw, topic)
-
-    def _open(self, topic: str, name: str, max_pending: int) -> Any:
-        return self._raw.create_producer(
-            topic,
-            producer_name=name or None,
-            send_timeout_millis=0 if name else LIVE_SEND_TIMEOUT_MS,
-            max_pending_messages=max_pending,
-            block_if_queue_full=False,
-            batching_enabled=False,
-        )
 
     async def reader(
         self, topic: str, *, start: str = "latest", inclusive: bool = True, queue: int = 100
@@ -304,7 +210,7 @@ class BrokerClient:
                 start_message_id_inclusive=inclusive and start != "latest",
             )
 
-        subscription._raw = await self.call(f"read {topic}", open_reader)
+        subscription._raw = await self._open(f"read {topic}", topic, "consume", open_reader)
         return subscription
 
     async def subscribe(
@@ -322,24 +228,21 @@ class BrokerClient:
             BrokerError: `code` is `busy` while another consumer has it exclusively.
         """
         subscription = Subscription(self, topic, queue, durable=True)
-        position = (
-            pulsar.InitialPosition.Earliest
-            if start == "earliest"
-            else pulsar.InitialPosition.Latest
-        )
 
         def open_consumer() -> Any:
             return self._raw.subscribe(
                 topic,
                 name,
-                consumer_type=_KINDS[kind],
+                consumer_type=KINDS[kind],
                 message_listener=subscription.on_message,
                 receiver_queue_size=queue,
-                initial_position=position,
+                initial_position=POSITIONS[start],
                 negative_ack_redelivery_delay_ms=1000,
             )
 
-        subscription._raw = await self.call(f"subscribe {name} to {topic}", open_consumer)
+        subscription._raw = await self._open(
+            f"subscribe {name} to {topic}", topic, "consume", open_consumer
+        )
         return subscription
 
     async def last_position(self, topic: str) -> str | None:
@@ -347,62 +250,13 @@ class BrokerClient:
 
         A reader that starts at `latest`, inclusive, delivers just that message.
         """
+        looking = partial(self._newest.position, topic)
+        return await self._open(f"look at {topic}", topic, "consume", looking)
 
-        def newest() -> str | None:
-            reader = self._raw.create_reader(
-                topic, pulsar.MessageId.latest, start_message_id_inclusive=True
-            )
-            try:
-                if not self._has_message(reader):
-                    return None
-                where = reader.read_next(timeout_millis=OPERATION_TIMEOUT_S * 1000).message_id()
-                return f"{where.ledger_id()}:{where.entry_id()}"
-            finally:
-                reader.close()
-
-        return await self.call(f"look at {topic}", newest)
-
-    def _has_message(self, reader: Any) -> bool:
-        """Whether a reader has something to read; to be called in the pool.
-
-        The client's own call waits for ever when the client is closed meanwhile, and Python waits
-        for a pool's threads at its end: so it gets a thread that nobody waits for.
-
-        Raises:
-            pulsar.PulsarException: The client was closed, or the broker does not answer in time.
-        """
-        answers: queue.SimpleQueue[bool | pulsar.PulsarException] = queue.SimpleQueue()
-
-        def ask() -> None:
-            self._asking.add(threading.current_thread())
-            try:
-                answers.put(bool(reader.has_message_available()))
-            except pulsar.PulsarException as error:
-                answers.put(error)
-            finally:
-                self._asking.discard(threading.current_thread())
-
-        threading.Thread(target=ask, name="pulsar-ask", daemon=True).start()
-        give_up_us = monotonic_us() + 2 * OPERATION_TIMEOUT_S * 1_000_000
-        while True:
-            try:
-                answer = answers.get(timeout=ASK_S)
-            except queue.Empty:
-                if self._gone:
-                    raise pulsar.AlreadyClosed("closed while asking") from None
-                if monotonic_us() > give_up_us:
-                    raise pulsar.Timeout("no answer") from None
-                continue
-            if isinstance(answer, pulsar.PulsarException):
-                raise answer
-            return answer
-
-    def _await_answers(self) -> None:
-        """Let what was asked be answered: a client that is closed first forgets the question."""
-        until_us = monotonic_us() + int(ANSWER_S * 1e6)
-        for asking in list(self._asking):
-            asking.join(max(0.0, (until_us - monotonic_us()) / 1e6))
-        self._gone = True
+    async def partitions(self, topic: str) -> list[str]:
+        """Names of a topic's partitions, of a topic without partitions its own; no admin rights."""
+        asking = partial(self._raw.get_topic_partitions, topic)
+        return list(await self._open(f"look at {topic}", topic, "look up", asking))
 
     async def history(self, topic: str, most: int = 0) -> list[Received]:
         """What a topic holds now, from the earliest message on.
@@ -428,12 +282,19 @@ class BrokerClient:
         if self._closed:
             return
         self._closed = True
+        if self._entering is not None:
+            self._entering.cancel()
         loop = asyncio.get_running_loop()
         # A thread of its own: the pool may be full of calls that only this ends.
         closing = ThreadPoolExecutor(1, thread_name_prefix="pulsar-close")
         with contextlib.suppress(TimeoutError, pulsar.PulsarException):
             async with asyncio.timeout(OPERATION_TIMEOUT_S):
-                await loop.run_in_executor(closing, self._await_answers)
+                await loop.run_in_executor(closing, self._newest.await_answers)
                 await loop.run_in_executor(closing, self._raw.close)
         closing.shutdown(wait=False)
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _failed(entering: asyncio.Task[Entry]) -> bool:
+    """Whether a knock came to nothing; its error counts as seen."""
+    return entering.cancelled() or entering.exception() is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wtp.broker.access import warn_of_open_token
 from wtp.broker.client import BrokerClient
 from wtp.broker.topics import Admin
 from wtp.config.schema import BrokerSettings
@@ -12,8 +13,10 @@ def connect(broker: BrokerSettings) -> BrokerClient:
 
     Raises:
         BrokerUnavailable: The URL is none of a broker.
+        ConfigError: A file of the settings (token, certificates) cannot be used.
     """
-    return BrokerClient(broker.url)
+    warn_of_open_token(broker)
+    return BrokerClient(broker.url, broker)
 
 
 def administer(broker: BrokerSettings) -> Admin:

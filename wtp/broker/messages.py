@@ -7,26 +7,76 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pulsar
 
-from wtp.errors import BrokerError, BrokerUnavailable, NotFound, Refused
+from wtp.errors import BrokerError, BrokerUnavailable, NotFound, Refused, WtpError
+
+Right = Literal["produce", "consume", "look up"]
+"""What one may be allowed to do with a topic."""
 
 _UNAVAILABLE = {
     "ConnectError", "Timeout", "NotConnected", "ReadError", "ServiceUnitNotReady",
-    "BrokerMetadataError", "AlreadyClosed", "LookupError", "Disconnected",
+    "BrokerMetadataError", "BrokerPersistenceError", "AlreadyClosed", "LookupError",
+    "Disconnected", "RetryableError", "TooManyLookupRequestException",
 }  # fmt: skip
 _NOT_FOUND = {"TopicNotFound", "SubscriptionNotFound"}
-_REFUSED = {"AuthenticationError", "AuthorizationError", "NotAllowedError"}
+_REFUSED = {"AuthorizationError": "not-allowed", "NotAllowedError": "not-allowed",
+            "AuthenticationError": "token-refused",
+            "ErrorGettingAuthenticationData": "token-refused"}  # fmt: skip
+_CODES = {
+    "ProducerBusy": "busy",
+    "ConsumerBusy": "busy",
+    "ProducerFenced": "busy",
+    "ProducerQueueIsFull": "queue",
+    "MemoryBufferIsFull": "queue",
+    "ProducerBlockedQuotaExceededError": "quota",
+    "ProducerBlockedQuotaExceededException": "quota",
+    "ProducerBlockedQuotaExceeded": "quota",
+    "MessageTooBig": "too-large",
+    "InvalidMessage": "bad-message",
+    "IncompatibleSchema": "schema",
+    "TopicTerminated": "terminated",
+    "OperationNotSupported": "unsupported",
+    "UnsupportedVersionError": "unsupported",
+    "InvalidTopicName": "bad-topic",
+}
+_HINTS = {
+    "too-large": "Send smaller objects, or raise maxMessageSize of the broker.",
+    "quota": "The topic's backlog quota is used up: read or delete subscriptions that lag behind.",
+    "schema": "The topic has a schema; wtp writes plain bytes. Choose another topic.",
+    "terminated": "Nothing can be added to a terminated topic. Choose another one.",
+    "bad-topic": "Write persistent://tenant/namespace/topic.",
+}
+
+PERMANENT = frozenset(
+    {"too-large", "bad-message", "schema", "terminated", "unsupported", "bad-topic", "not-allowed"}
+)
+"""Codes of refusals that the same object meets again, however often it is tried."""
+
+
+def permanent(error: WtpError) -> bool:
+    """Whether sending the same object again is pointless: it was refused for good.
+
+    Everything else passes, be it by waiting for a broker, for a quota or for a new token.
+    """
+    return error.code in PERMANENT
 
 
 def translate(result: str, url: str, what: str) -> BrokerError | Refused:
-    """The error for a result name of the client."""
+    """The error for a result name of the client.
+
+    Args:
+        result: Name of a result or of an exception of the client library.
+        url: The broker, as `shown`.
+        what: What was being done.
+    """
     if result in _UNAVAILABLE:
         return BrokerUnavailable(
             f"No usable broker at {url} ({what}: {result}).",
-            hint="Check the URL, or start one: wtp broker.",
+            hint="Check the URL, or start one: wtp broker. In a cluster, check that the addresses "
+            "which brokers advertise can be reached from here.",
         )
     if result in _NOT_FOUND:
         return NotFound(
@@ -34,9 +84,26 @@ def translate(result: str, url: str, what: str) -> BrokerError | Refused:
             hint="wtp topics list shows what there is.",
         )
     if result in _REFUSED:
-        return Refused(f"{what}: the broker refused ({result}).", hint="Check its access rights.")
-    codes = {"ProducerBusy": "busy", "ConsumerBusy": "busy", "ProducerQueueIsFull": "queue"}
-    return BrokerError(f"{what}: {result}.", code=codes.get(result, "broker"))
+        return Refused(
+            f"{what}: the broker refused ({result}).",
+            hint="Check token and rights.",
+            code=_REFUSED[result],
+        )
+    code = _CODES.get(result, "broker")
+    return BrokerError(f"{what}: {result}.", hint=_HINTS.get(code, ""), code=code)
+
+
+def no_right(right: Right, topic: str, url: str) -> Refused:
+    """That a right on a topic is missing, and how it is given."""
+    action = "produce or consume" if right == "look up" else right
+    words = {"produce": "write to", "consume": "read", "look up": "look at"}[right]
+    return Refused(
+        f"The broker at {url} does not allow this client to {words} {topic}.",
+        hint=f"Grant its role the right to {action}: pulsar-admin namespaces grant-permission "
+        f"{'/'.join(topic.split('://')[-1].split('/')[:2])} --role ROLE --actions "
+        f"{'produce' if right == 'produce' else 'consume'}.",
+        code="not-allowed",
+    )
 
 
 @dataclass(frozen=True, slots=True)
