@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from wtp import __version__
+from wtp.broker.accessprobe import check_access
 from wtp.broker.connect import administer
 from wtp.children import Child
 from wtp.children.broker import ensure_broker
@@ -80,13 +81,15 @@ class Router:
 
         Raises:
             WtpError: The address is in use (code `bind`).
-            BrokerError: The embedded broker could not be started.
+            BrokerError: The embedded broker could not be started, or the broker lets nobody in.
+            Refused: The broker does not accept the router's token or certificate.
         """
         async with contextlib.AsyncExitStack() as stack:
             hosts = sorted({self._host, "localhost", "127.0.0.1", "::1"} - {"0.0.0.0", "::", ""})  # noqa: S104 - left out, not bound
             self._certificate, _ = ensure_certificate(certs_folder(self._settings), hosts=hosts)
             self._broker = await ensure_broker(self._settings, say=log.info)
             stack.push_async_callback(self._stop_broker)
+            await check_access(self._settings.broker)
             admin = administer(self._settings.broker)
             stack.push_async_callback(admin.close)
             link = self._link = BrokerLink(self._settings.broker)
