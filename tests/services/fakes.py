@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 
-from wtp.metrics import Latency, Ledger
+from wtp.metrics import Ledger
 from wtp.model import Kind, Object, to_properties
 from wtp.router.route import Drop
 from wtp.router.service_client import Answer, Fault
-from wtp.router.service_endpoint import Endpoint, Rules
+from wtp.router.service_endpoint import Endpoint, Recent, Rules
 from wtp.router.service_stage import ServiceStage
 from wtp.wire.process import Parcel
 
@@ -39,7 +39,7 @@ class FakeService:
     """Keeps what is sent until the test answers it."""
 
     def __init__(self, urls: int = 1, rules: Rules = RULES) -> None:
-        self.ledger, self.latency = Ledger(), Latency()
+        self.ledger, self.latency = Ledger(), Recent()
         self.time_s = 100.0
         self.removed = False
         self.max_retries = rules.max_retries

@@ -3,18 +3,43 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from wtp.config.schema import ServiceDefaults, ServiceSettings
-from wtp.metrics import Latency
 from wtp.router.service_circuit import LONGEST_WISH_S, Circuit, State
 from wtp.router.service_client import Answer, Fault, shown
 from wtp.wire.process import Format
 
 log = logging.getLogger("wtp.router")
+
+
+RECENT = 1000
+"""Latencies that percentiles are taken of."""
+
+
+class Recent:
+    """The last latencies: percentiles of now, without a histogram's library in the router."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self._last_us: deque[int] = deque(maxlen=RECENT)
+
+    def add(self, value_us: int) -> None:
+        """Count one latency."""
+        self.n += 1
+        self._last_us.append(value_us)
+
+    def snapshot(self) -> dict[str, Any]:
+        """`n` of all, `p50_ms` and `p99_ms` of the last thousand (None while there are none)."""
+        values = sorted(self._last_us)
+
+        def at(part: float) -> float | None:
+            return round(values[int(part * (len(values) - 1))] / 1000, 3) if values else None
+
+        return {"n": self.n, "p50_ms": at(0.5), "p99_ms": at(0.99)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +93,7 @@ class Endpoint:
         self.rules = rules
         self.circuit = Circuit(rules.breaker_failures, rules.breaker_s)
         self.in_flight = 0
-        self.latency = Latency()
+        self.latency = Recent()
         """From request to answer, of tries that were answered."""
         self.counts: Counter[str] = Counter()
         """Tries by their end: `answered` or the reason of a fault."""

@@ -18,12 +18,12 @@ from math import inf
 from typing import Protocol
 
 from wtp.errors import WireError
-from wtp.metrics import Latency, Ledger
+from wtp.metrics import Ledger
 from wtp.model import Kind, Object
 from wtp.router.route import Drop, StageDone
 from wtp.router.service_circuit import pause_s
 from wtp.router.service_client import DOWN, GARBAGE, Answer, Fault
-from wtp.router.service_endpoint import Endpoint
+from wtp.router.service_endpoint import Endpoint, Recent
 from wtp.wire.process import Parcel
 
 PIPELINE = 8
@@ -53,7 +53,7 @@ class Surroundings(Protocol):
     """What a stage asks of the service behind it."""
 
     ledger: Ledger
-    latency: Latency
+    latency: Recent
 
     @property
     def removed(self) -> bool:

@@ -18,12 +18,12 @@ from typing import Any
 import aiohttp
 
 from wtp.config.schema import QueueSettings, ServiceDefaults, ServiceSettings
-from wtp.metrics import Latency, Ledger
+from wtp.metrics import Ledger
 from wtp.model import Kind
 from wtp.router.route import Route
 from wtp.router.service_circuit import State
 from wtp.router.service_client import ERROR, Answer, Fault, ask, open_session, shown
-from wtp.router.service_endpoint import Endpoint, Rules
+from wtp.router.service_endpoint import Endpoint, Recent, Rules
 from wtp.router.service_stage import ServiceStage, Timer
 from wtp.wire.process import Parcel
 
@@ -49,7 +49,7 @@ class Service:
     ) -> None:
         self.kind = kind
         self.ledger = Ledger()
-        self.latency = Latency()
+        self.latency = Recent()
         """From the stage's door in to its door out, of objects that got through."""
         self.rules: Rules | None = None
         self.stages: dict[ServiceStage, None] = {}
