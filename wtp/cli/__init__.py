@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "broker": ("wtp.cli.broker", "Run the embedded broker, which speaks Pulsar's protocol."),
     "publish": ("wtp.cli.publish", "Send a camera, a video, chat lines or data to a room."),
     "consume": ("wtp.cli.consume", "Read a room's video, audio, chat or data from the broker."),
+    "replay": ("wtp.cli.replay", "Play the past of a room, all tracks in step."),
     "topics": ("wtp.cli.topics", "Create, list, describe and delete topics."),
     "certs": ("wtp.cli.certs", "Create and show the router's development certificate."),
     "bench": ("wtp.cli.bench", "Measure latency and throughput, against a direct baseline."),

@@ -1,0 +1,395 @@
+"""The replay role: find, survey, read, merge, pace, hand on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from wtp.clock import monotonic_us
+from wtp.config.schema import Settings
+from wtp.consumer.output import Finished
+from wtp.consumer.places import reach
+from wtp.metrics import Ledger
+from wtp.replayer.figures import Figures
+from wtp.replayer.merge import Merge
+from wtp.replayer.pace import MAX_SPEED, Pace
+from wtp.replayer.placed import Played, played
+from wtp.replayer.ports import Broker, Directory
+from wtp.replayer.request import Request, Span
+from wtp.replayer.sink import OutputSink, Sink
+from wtp.replayer.source import Source
+from wtp.replayer.span import bounds, check_found, check_request, find_span
+from wtp.replayer.survey import Extent, read_one, start_for, survey
+from wtp.replayer.topics import find_topics
+
+LOGGER = logging.getLogger("wtp.replayer")
+
+BATCH = 256
+"""Objects handed to the sink in one call."""
+
+AHEAD_US = 500
+"""Objects due so soon go along with those that are due: timers are not finer."""
+
+FINISH_S = 2.0
+"""What the sink gets to take what it was given when the replay is stopped."""
+
+LEAVE_S = 3.0
+"""What the broker's clients get to say goodbye."""
+
+WATCH_S = 0.5
+
+
+class Replayer:
+    """Plays the past of a room (the role behind `wtp replay`).
+
+    Args:
+        settings: Broker and admin URL, room, topic templates.
+        request: What to play, and how.
+        sink: Where objects go; by default nowhere, they are only counted.
+        broker: Makes a client of the broker, for tests.
+        directory: Makes the admin API's client, for tests.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        request: Request,
+        sink: Sink | None = None,
+        *,
+        broker: Callable[[], Broker] | None = None,
+        directory: Callable[[], AbstractAsyncContextManager[Directory]] | None = None,
+    ) -> None:
+        check_request(request)
+        self.settings, self.request = settings, request
+        self.sink: Sink = sink or OutputSink()
+        self.ledger = Ledger()
+        self.figures = Figures()
+        self.pace = Pace(request.speed)
+        self.state = "starting"
+        self.topics: tuple[str, ...] = ()
+        self._make_broker = broker or self._connect
+        self._make_directory = directory or self._administer
+        self._clients: dict[str, Broker] = {}
+        self._extents: dict[str, Extent | None] = {}
+        self._span = Span()
+        self._sources: list[Source] = []
+        self._readers: list[asyncio.Task[None]] = []
+        self._merge = Merge([])
+        self._wake = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._target_us: int | None = None
+        self._late = self._skipped = 0
+        self._started_us = self._ended_us = 0
+
+    # What somebody at the keyboard can do; also while it runs.
+
+    def stop(self) -> None:
+        """Ask to finish: what the sink was given is still written."""
+        self._stop.set()
+        self._wake.set()
+
+    def toggle_pause(self) -> None:
+        """Stand still, or go on."""
+        self.pace.pause(not self.pace.paused)
+        self._wake.set()
+
+    def jump(self, by_us: int) -> None:
+        """Go on from a time earlier or later than the one played now."""
+        here_us = self._target_us or self.figures.newest_us
+        if here_us is None or self.state not in ("playing", "live"):
+            return
+        first_us, last_us = bounds(self._extents) or (here_us, here_us)
+        low_us = max(self._span.from_us, first_us)
+        high_us = min(self._span.to_us, max(last_us, here_us))
+        self._target_us = max(low_us, min(high_us, here_us + by_us))
+        self._wake.set()
+
+    def faster(self) -> None:
+        """Double the speed."""
+        self.pace.set_speed(self.pace.faster(), self.figures.newest_us)
+        self._wake.set()
+
+    def slower(self) -> None:
+        """Halve the speed."""
+        self.pace.set_speed(self.pace.slower(), self.figures.newest_us)
+        self._wake.set()
+
+    # The way through.
+
+    async def run(self, ready: Callable[[dict[str, Any]], None]) -> None:
+        """Play until the end, until stopped, or until the count or the time is reached.
+
+        Args:
+            ready: Called once when playing begins, with what is played.
+
+        Raises:
+            WtpError: The broker is not there, nothing is kept, the output cannot be written, ...
+            BrokenPipeError: The reader of the output has gone.
+        """
+        try:
+            with contextlib.suppress(Finished), _first_error():
+                await self._until_stopped(self._work(ready))
+        finally:
+            self.state = "stopped"
+            self._ended_us = self._ended_us or monotonic_us()
+            self.ledger.drop("stopped", self.ledger.in_flight)
+            self._late += self._merge.late
+            self._skipped += sum(source.skipped for source in self._sources)
+            self._merge, self._sources = Merge([]), []
+            await self._leave()
+
+    async def _until_stopped(self, work: Any) -> None:
+        """Run to the end; once stopped, the sink gets a moment and everything else none."""
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(work)
+            stopped = group.create_task(self._stop.wait())
+            await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done() and self.ledger.in_flight:
+                await asyncio.wait({task}, timeout=FINISH_S)
+            stopped.cancel()
+            task.cancel()
+
+    async def _leave(self) -> None:
+        """Close the sink, then the clients, in bounded time."""
+
+        async def leave() -> None:
+            await self.sink.close()
+            await asyncio.gather(*(client.close() for client in self._clients.values()))
+
+        leaving = asyncio.create_task(leave())
+        await asyncio.wait({leaving}, timeout=LEAVE_S)
+        if leaving.done():
+            leaving.result()
+        leaving.cancel()
+
+    async def _work(self, ready: Callable[[dict[str, Any]], None]) -> None:
+        broker = self.settings.broker
+        await reach(broker.url, wait=False, note=LOGGER.info)
+        async with self._make_directory() as directory:
+            self.topics = await find_topics(self.settings, self.request, directory, LOGGER.warning)
+        await self.sink.open(self.topics)
+        await self._survey()
+        async with asyncio.TaskGroup() as group:
+            await self._open(group, self._span)
+            first_us, last_us = bounds(self._extents) or (None, None)
+            self.state, self._started_us = "playing", monotonic_us()
+            ready({"topics": list(self.topics), "broker": broker.url, "room": self.room,
+                   "from_us": first_us, "to_us": last_us})  # fmt: skip
+            watching = group.create_task(self._watch())
+            if self.request.duration_s:
+                asyncio.get_running_loop().call_later(self.request.duration_s, self.stop)
+            await self._play(group)
+            self._ended_us = monotonic_us()
+            watching.cancel()
+            await self._close_sources()
+
+    @property
+    def room(self) -> str:
+        """The room that is played."""
+        return self.settings.rooms.room
+
+    async def _survey(self) -> None:
+        """Look at the ends of all topics, and find the part to be played."""
+        for topic in self.topics:
+            self._clients[topic] = self._make_broker()
+        self._extents = await self._look()
+        self._span = find_span(self.request, self._extents, LOGGER.warning)
+        for moment in (self.request.start, self.request.end):
+            if moment and moment.position:
+                topic = self.topics[0]
+                message = await read_one(self._clients[topic], topic, moment.position)
+                if message is not None:
+                    check_found(moment, topic, message.position)
+
+    async def _look(self) -> dict[str, Extent | None]:
+        """The ends of every topic, as of now."""
+        clients = self._clients.items()
+        found = await asyncio.gather(*(survey(client, topic) for topic, client in clients))
+        return dict(zip(self._clients, found, strict=True))
+
+    async def _open(self, group: asyncio.TaskGroup, span: Span) -> None:
+        """Open a reader for every topic and let them fill their queues."""
+        self._sources = [
+            Source(client, topic, self.request, self._wake, LOGGER.warning)
+            for topic, client in self._clients.items()
+        ]
+        self._merge = Merge(self._sources)
+        await asyncio.gather(*(self._open_one(source, span) for source in self._sources))
+        self._readers = [group.create_task(source.run()) for source in self._sources]
+
+    async def _open_one(self, source: Source, span: Span) -> None:
+        extent = self._extents[source.topic]
+        if extent is None:
+            await source.open(span, "", None, inclusive=True)
+            return
+        if span.from_place:
+            start = ":".join(str(part) for part in span.from_place[:2])
+        elif span.from_us:
+            start = await start_for(source.client, source.topic, extent, span.from_us)
+        else:
+            start = "earliest"
+        await source.open(span, start, extent.end, inclusive=True)
+
+    async def _close_sources(self) -> None:
+        for task in self._readers:
+            task.cancel()
+        await asyncio.gather(*self._readers, return_exceptions=True)
+        await asyncio.gather(*(source.close() for source in self._sources))
+
+    async def _play(self, group: asyncio.TaskGroup) -> None:
+        """Hand objects on when they are due."""
+        idle_s = self.sink.idle_s or None
+        while not self._stop.is_set():
+            self._wake.clear()
+            if self._target_us is not None:
+                await self._jump_now(group)
+            batch = self._due()
+            if batch:
+                await self._hand_on(batch)
+                await asyncio.sleep(0)  # the readers fill their queues meanwhile
+                continue
+            if self._merge.finished:
+                return
+            self._look_whether_live()
+            await self._wait(self._next_in_s(), idle_s)
+
+    def _due(self) -> list[Played]:
+        """The objects whose time has come, in order."""
+        batch: list[Played] = []
+        merge, pace = self._merge, self.pace
+        merge.take_in()
+        if pace.paused:
+            return batch
+        most = BATCH
+        if self.request.count:
+            most = min(most, self.request.count - self.ledger.offered)
+        while len(batch) < most and (next_us := merge.next_us()) is not None:
+            pace.start(next_us)
+            if pace.speed != MAX_SPEED and pace.wait_us(next_us) > AHEAD_US:
+                break
+            batch.append(played(*merge.pop()))
+        return batch
+
+    def _next_in_s(self) -> float | None:
+        """Seconds until the next object is due; None when something else has to happen first."""
+        next_us = self._merge.next_us()
+        if next_us is None or self.pace.paused:
+            return None
+        return self.pace.wait_us(next_us) / 1e6
+
+    async def _wait(self, due_s: float | None, idle_s: float | None) -> None:
+        """Wait for the next object's time, for news, or for the sink's."""
+        waits = [wait for wait in (due_s, idle_s) if wait is not None]
+        try:
+            async with asyncio.timeout(min(waits) if waits else None):
+                await self._wake.wait()
+        except TimeoutError:
+            if idle_s is not None:
+                await self.sink.idle()
+
+    async def _hand_on(self, batch: list[Played]) -> None:
+        for item in batch:
+            self.ledger.offer(len(item.message.payload))
+        self.figures.add(batch)
+        reasons = await self.sink.take(batch)
+        for reason in reasons:
+            if reason:
+                self.ledger.drop(reason)
+            else:
+                self.ledger.deliver()
+        if self.request.count and self.ledger.offered >= self.request.count:
+            self.stop()
+
+    def _look_whether_live(self) -> None:
+        if self.state != "playing" or not self.request.follow or len(self._merge):
+            return
+        if all(source.live for source in self._sources):
+            self.state = "live"
+            LOGGER.info("Everything that was there is played: going on live.")
+
+    async def _jump_now(self, group: asyncio.TaskGroup) -> None:
+        """Read again from another time on."""
+        target_us, self._target_us = self._target_us or 0, None
+        await self._close_sources()
+        self._late += self._merge.late
+        self._skipped += sum(source.skipped for source in self._sources)
+        if self.request.follow:
+            self._extents = await self._look()
+        span = Span(from_us=target_us, to_us=self._span.to_us, to_place=self._span.to_place)
+        self.state = "playing"
+        self.figures.jumped(target_us)
+        self.pace.reset()
+        await self._open(group, span)
+
+    async def _watch(self) -> None:
+        """Say when the broker is lost and when it is back."""
+        lost = False
+        while True:
+            await asyncio.sleep(WATCH_S)
+            gone = any(not source.connected for source in self._sources)
+            if gone != lost:
+                lost = gone
+                word = "lost. Waiting for it" if lost else "back. Replay goes on"
+                LOGGER.warning("The broker at %s is %s.", self.settings.broker.url, word)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Live figures.
+
+        Returns:
+            `state`, `topics`, `room`, `speed` (0: as fast as it goes), `paused`, `from_us`,
+            `to_us` and `position_us` on the time line; counts of objects, `tracks`, `placed_by`;
+            `late` (behind their turn), `skipped` (not asked for), the ledger.
+        """
+        now_us = self._ended_us or monotonic_us()
+        started_us = self._started_us or now_us
+        first_us, last_us = bounds(self._extents) or (None, None)
+        begin_us = max(self._span.from_us, first_us) if first_us is not None else None
+        until_us = min(self._span.to_us, last_us) if last_us is not None else None
+        sources = self._sources
+        return {
+            "state": self.state,
+            "room": self.room,
+            "topics": list(self.topics),
+            "speed": self.pace.speed,
+            "paused": self.pace.paused,
+            "follow": self.request.follow,
+            "from_us": begin_us,
+            "to_us": until_us,
+            "position_us": self.figures.newest_us,
+            "played_us": self.figures.played_us,
+            "duration_s": round((now_us - started_us) / 1e6, 3),
+            **self.figures.snapshot(),
+            "late": self._late + self._merge.late,
+            "skipped": self._skipped + sum(source.skipped for source in sources),
+            "held": len(self._merge),
+            "held_bytes": self._merge.held_bytes,
+            "delivered": self.ledger.delivered,
+            "dropped": dict(self.ledger.dropped),
+            "in_flight": self.ledger.in_flight,
+        }
+
+    def _connect(self) -> Broker:
+        from wtp.broker.connect import connect
+
+        return connect(self.settings.broker)
+
+    def _administer(self) -> AbstractAsyncContextManager[Directory]:
+        from wtp.broker.connect import administer
+
+        return administer(self.settings.broker)
+
+
+@contextlib.contextmanager
+def _first_error() -> Iterator[None]:
+    """Raise the one error that matters out of a (nested) group."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
