@@ -24,6 +24,8 @@ class Standin:
         last_seq: What the broker has, by track name.
         receipts: Whether objects are receipted at once.
         refuse: Error code by track name.
+        reject: Payloads that are refused for good.
+        confirmed: What the publisher said of such.
         greet: Whether hello is answered.
         stats_s: How often counts are told; 0 for never.
     """
@@ -33,6 +35,8 @@ class Standin:
         self.last_seq: dict[str, int] = {}
         self.receipts = True
         self.refuse: dict[str, str] = {}
+        self.reject: set[bytes] = set()
+        self.confirmed: list[control.Rejected] = []
         self.greet = True
         self.stats_s = 0.05
         self.clock = Clock()
@@ -129,6 +133,8 @@ class Guest:
             case control.Ping():
                 now_us = self.home.clock.now_us()
                 self.tell(control.Pong(message.t0_us, now_us, now_us))
+            case control.Rejected():
+                self.home.confirmed.append(message)
             case control.Offset():
                 self.offset = Offset(message.offset_us, message.error_us)
             case control.Flush():
@@ -142,8 +148,14 @@ class Guest:
         self.received[alias] += 1
         self.home.objects.setdefault(track.track, []).append(obj)
         if track.kind in ("chat", "data"):
-            self.due[alias] += 1
-            assert obj.seq == self.due[alias], f"{obj.seq} came where {self.due[alias]} was due"
+            last = self.due[alias]
+            first = self.received[alias] == 1
+            fits = obj.seq > last if first else obj.seq == last + 1
+            assert fits, f"{obj.seq} came behind {last}"
+            self.due[alias] = obj.seq
+            if obj.payload in self.home.reject:
+                self.tell(control.Rejected(alias, obj.seq, "too-large", "It is too large."))
+                return
             if self.home.receipts:
                 self.home.last_seq[track.track] = obj.seq
                 self.tell(control.Receipt(alias, obj.seq))

@@ -96,6 +96,24 @@ async def test_tracks_are_attached_when_taken() -> None:
     assert rig.session.released > 0
 
 
+async def test_a_refused_object_is_confirmed() -> None:
+    rig = Rig()
+    rig.ready()
+    await rig.chat.offer(b"a", {})
+    rig.tell(control.Rejected(2, 1, "too-large", "It is too large."))
+    assert rig.chat.ledger.dropped == {"too-large": 1}
+    assert rig.said()[-1] == control.Rejected(2, 1, "too-large")
+
+
+async def test_a_flush_ends_with_its_session() -> None:
+    rig = Rig()
+    rig.ready()
+    flushing = asyncio.create_task(rig.active.flush(60.0))
+    await asyncio.sleep(0)
+    rig.active.lose("gone")
+    assert not await asyncio.wait_for(flushing, 1)
+
+
 async def test_without_a_clock_nothing_is_sent_yet() -> None:
     rig = Rig(boot_id="elsewhere")
     rig.ready()

@@ -63,35 +63,63 @@ async def test_a_new_session_sends_what_has_no_receipt() -> None:
     assert rig.track.ledger.delivered == 2
 
 
-async def test_numbering_waits_for_the_first_session() -> None:
+async def test_objects_wait_for_the_first_session() -> None:
     rig = Rig()
-    offering = asyncio.create_task(rig.offer("a"))
-    await asyncio.sleep(0)
-    assert not offering.done()
-    rig.attach(last_seq=41)
-    await offering
-    assert rig.sent() == [(42, "a")]
+    await rig.offer("a")
+    assert rig.track.pending == 1
+    rig.attach()
+    assert rig.sent() == [(1, "a")]
 
 
-async def test_a_broker_that_forgot_is_followed() -> None:
+async def test_numbers_stay_when_the_broker_forgot() -> None:
     rig = Rig()
-    rig.attach(last_seq=10)
+    rig.attach()
     await rig.offer("a", "b")
-    rig.track.receipt(11)
+    rig.track.receipt(1)
     rig.track.detach()
     rig.attach(last_seq=0)
     await rig.offer("c")
-    assert rig.sent() == [(1, "b"), (2, "c")]
+    assert rig.sent() == [(2, "b"), (3, "c")]
 
 
-async def test_another_run_that_wrote_meanwhile_is_not_mistaken_for_receipts() -> None:
+async def test_a_broker_that_has_what_was_never_sent_is_a_fault() -> None:
+    rig = Rig()
+    await rig.offer("a")
+    with pytest.raises(WireError, match="receipt for 7"):
+        rig.attach(last_seq=7)
+    assert rig.track.ledger.delivered == 0
+
+
+async def test_a_refused_object_is_dropped_and_leaves_no_gap() -> None:
     rig = Rig()
     rig.attach()
-    await rig.offer("a")
+    await rig.offer("a", "b", "c")
+    rig.track.receipt(1)
+    rig.track.rejected(2, "too-large", "too large")
+    assert rig.track.ledger.dropped == {"too-large": 1}
+    assert rig.track.refused == 1
+    with pytest.raises(WireError, match="Object 2 is refused"):
+        rig.track.rejected(2, "too-large", "too large")
     rig.track.detach()
-    rig.attach(last_seq=7)
-    assert rig.sent() == [(8, "a")]
-    assert rig.track.ledger.delivered == 0
+    rig.attach(last_seq=1)
+    await rig.offer("d")
+    assert rig.sent() == [(3, "c"), (4, "d")]
+    rig.track.receipt(4)
+    assert rig.track.ledger.delivered == 3
+    assert rig.track.ledger.balanced
+    await asyncio.wait_for(rig.track.receipted(), 1)
+
+
+async def test_the_last_object_refused_ends_the_waiting() -> None:
+    rig = Rig(windows={"window_objects": 1})
+    rig.attach()
+    await rig.offer("a")
+    offering = asyncio.create_task(rig.offer("b"))
+    await asyncio.sleep(0)
+    rig.track.rejected(1, "not-allowed", "no")
+    await asyncio.wait_for(offering, 1)
+    rig.track.rejected(2, "not-allowed", "no")
+    await asyncio.wait_for(rig.track.receipted(), 1)
 
 
 @pytest.mark.parametrize("windows", [{"window_objects": 2}, {"window_bytes": 2}])

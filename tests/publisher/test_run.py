@@ -16,7 +16,14 @@ from tests.publisher.standin import Standin, make_certificate, serving
 from wtp.clock import Clock, ClockDomain
 from wtp.config.load import override
 from wtp.config.schema import Settings
-from wtp.errors import BrokerUnavailable, ConnectionFailed, MediaError, Refused, UsageError
+from wtp.errors import (
+    BrokerError,
+    BrokerUnavailable,
+    ConnectionFailed,
+    MediaError,
+    Refused,
+    UsageError,
+)
 from wtp.publisher import inputs
 from wtp.publisher.active import refusal
 from wtp.publisher.choice import ChatInput, DataInput, Input, VideoInput
@@ -181,7 +188,23 @@ async def test_two_inputs_share_one_session(
     assert_balanced(publisher.snapshot())
 
 
-async def test_a_restarted_run_goes_on_above_the_last_sequence(
+async def test_every_run_counts_from_one(
+    url: str, home: Standin, certificate: Certificate, tmp_path: Path
+) -> None:
+    path = tmp_path / "lines"
+    path.write_text("a\nb\nc\n")
+    for _ in range(2):
+        publisher = Publisher(
+            settings_for(url, certificate), [DataInput(str(path), lines=True)], name="p"
+        )
+        await publisher.run(nothing)
+        home.last_seq.clear()
+    assert home.seqs("data") == [1, 2, 3, 1, 2, 3]
+    first, second = (hello.instance for hello in home.hellos)
+    assert first != second
+
+
+async def test_a_broker_that_has_more_than_was_sent_ends_the_run(
     url: str, home: Standin, certificate: Certificate, tmp_path: Path
 ) -> None:
     path = tmp_path / "lines"
@@ -190,8 +213,36 @@ async def test_a_restarted_run_goes_on_above_the_last_sequence(
     publisher = Publisher(
         settings_for(url, certificate), [DataInput(str(path), lines=True)], name="p"
     )
-    await publisher.run(nothing)
-    assert home.seqs("data") == [42, 43, 44]
+    with pytest.raises(Refused, match="more of data than this run has sent"):
+        await publisher.run(nothing)
+
+
+async def test_what_is_refused_for_good_is_said_once_and_ends_in_an_error(
+    url: str,
+    home: Standin,
+    certificate: Certificate,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = tmp_path / "lines"
+    path.write_text("a\nbad\nc\nbad\ne\n")
+    home.reject = {b"bad"}
+    publisher = Publisher(
+        settings_for(url, certificate), [DataInput(str(path), lines=True)], name="p"
+    )
+    with pytest.raises(BrokerError, match="2 objects of data were refused") as caught:
+        await publisher.run(nothing)
+    assert caught.value.exit_code == 1
+    assert home.seqs("data") == [1, 2, 3, 4, 5]
+    assert [told.seq for told in home.confirmed] == [2, 4]
+    track = publisher.snapshot()["tracks"]["data"]
+    assert track["delivered"] == 3
+    assert track["refused"] == 2
+    assert track["dropped"] == {"too-large": 2}
+    assert_balanced(publisher.snapshot())
+    assert [r.message for r in caplog.records if "refused" in r.message] == [
+        "Object 2 of data was refused: It is too large."
+    ]
 
 
 async def test_it_is_back_soon_after_the_router(

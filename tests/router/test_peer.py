@@ -12,7 +12,7 @@ from wtp.broker.client import Producer
 from wtp.broker.topics import Admin
 from wtp.clock import Offset
 from wtp.config.schema import LimitSettings, RouterSettings, Settings
-from wtp.errors import Refused, UsageError, WireError
+from wtp.errors import BrokerError, Refused, UsageError, WireError
 from wtp.model import Kind, Track
 from wtp.router.link import BrokerLink
 from wtp.router.peer import TAKEN_OVER, Peer
@@ -104,6 +104,53 @@ async def test_hello_and_publish_are_answered() -> None:
     assert (welcome.room, welcome.boot_id, welcome.anchor_us) == ("other", "boot", 0)
     assert of(session, control.Published) == [control.Published(1, 0), control.Published(2, -1)]
     assert set(desk.rooms.routes) == {Track("other", "me", "chat"), Track("other", "me", "video")}
+
+
+async def test_a_refused_object_is_told_behind_the_receipts_before_it() -> None:
+    desk = Desk()
+    peer, session = desk.peer()
+    peer.stream_data(2, orders(HELLO, CHAT), False)
+    await settle()
+    objects = b"".join(encode_head(1, line(n)) + line(n).payload for n in (1, 2))
+    peer.stream_data(6, b"\x02" + objects, False)
+    broker = desk.link.producers[Track("default", "me", "chat")]
+    broker.receipt()
+    broker.fail(1, BrokerError("Too big.", code="too-large"))
+    assert session.messages[-2:] == [
+        control.Receipt(1, 1),
+        control.Rejected(1, 2, "too-large", "Too big."),
+    ]
+    assert desk.refused["too-large"] == 1
+    last = encode_head(1, line(3)) + line(3).payload
+    peer.stream_data(6, last, False)
+    assert broker.seqs == [1, 2]
+    peer.stream_data(2, control.encode(control.Rejected(1, 2, "too-large")), False)
+    peer.stream_data(2, control.encode(control.Rejected(9, 2, "too-large")), False)
+    assert broker.seqs == [1, 2, 3]
+    broker.receipt()
+    await settle()
+    assert session.messages[-1] == control.Receipt(1, 3)
+
+
+async def test_a_refused_object_of_the_original_framing_holds_nothing_up() -> None:
+    desk = Desk()
+    peer, _ = desk.peer()
+    for text in (b"bad", b"good"):
+        peer.stream_data(6, legacy.encode("talk", "chat", text), False)
+    await settle()
+    broker = next(iter(desk.link.producers.values()))
+    broker.fail(1, BrokerError("Too big.", code="too-large"))
+    broker.receipt()
+    await settle()
+    assert desk.rooms.total().dropped == {"too-large": 1}
+    assert desk.rooms.total().delivered == 1
+
+
+async def test_an_instance_is_a_plain_name() -> None:
+    desk = Desk()
+    peer, _ = desk.peer()
+    with pytest.raises(UsageError, match="instance"):
+        peer.stream_data(2, orders(control.Hello("me", "run/1")), False)
 
 
 async def test_receipts_follow_the_broker_and_are_cumulative() -> None:

@@ -23,7 +23,7 @@ from wtp.model import Kind, Object, Track
 from wtp.router import legacy as module
 from wtp.router import link as link_module
 from wtp.router import rooms as rooms_module
-from wtp.router.link import BrokerLink
+from wtp.router.link import BrokerLink, writer
 from wtp.router.peer import MAX_UNREAD_BYTES
 from wtp.router.routes import LiveRoute, ReliableRoute, Route
 from wtp.wire import control, legacy
@@ -84,6 +84,56 @@ async def test_a_takeover_survives_a_producer_that_could_not_be_opened() -> None
     assert isinstance(route, ReliableRoute)
     route.offer(line(6))
     assert route.queued == 0
+    for task in desk.tasks:
+        task.cancel()
+
+
+async def test_a_new_run_does_not_wait_for_what_an_earlier_one_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rooms_module, "LAST_WORDS_S", 0.01)
+    desk = Desk()
+    first = FakeOwner(instance="one")
+    old = await desk.rooms.claim(CHAT, Kind.CHAT, "text/plain", first)
+    left = desk.link.producers[CHAT]
+    old.offer(line(1))
+    first.gone = True
+    new = await desk.rooms.claim(CHAT, Kind.CHAT, "text/plain", FakeOwner(instance="two"))
+    assert new is not old
+    assert new.last_seq == 0
+    assert (writer(old), writer(new)) == ("wtp/default/me/chat/one", "wtp/default/me/chat/two")
+    new.offer(line(1))
+    assert desk.rooms.total().in_flight == 2
+    left.receipt()
+    async with asyncio.timeout(2):
+        while old.producer is not None:
+            await asyncio.sleep(0.01)
+    assert desk.rooms.total().delivered == 1
+    assert desk.rooms.routes == {CHAT: new}
+    for task in desk.tasks:
+        task.cancel()
+
+
+async def test_a_run_that_comes_back_sends_again_what_its_route_had_not_handed_over() -> None:
+    desk = Desk()
+    first = FakeOwner(instance="one")
+    route = await desk.rooms.claim(CHAT, Kind.CHAT, "text/plain", first)
+    assert isinstance(route, ReliableRoute)
+    broker = desk.link.producers[CHAT]
+    for seq in (1, 2, 3):
+        route.offer(line(seq))
+    broker.receipt()
+    broker.fail(1, BrokerError("too big", code="too-large"))
+    assert first.refusals == [(2, "too-large")]
+    again = FakeOwner(instance="one")
+    claim = asyncio.create_task(desk.rooms.claim(CHAT, Kind.CHAT, "text/plain", again))
+    await settle()
+    broker.receipt()
+    assert await claim is route
+    assert route.last_seq == 1, "what was refused and not confirmed is no receipt"
+    for seq in (2, 3):
+        route.offer(line(seq))
+    assert route.ledger.balanced
     for task in desk.tasks:
         task.cancel()
 

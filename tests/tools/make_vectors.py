@@ -162,6 +162,10 @@ def control_vectors() -> list[Vector]:
         "published": {"type": "published", "alias": 1, "last_seq": 41},
         "published, live": {"type": "published", "alias": 1},
         "receipt": {"type": "receipt", "alias": 2, "up_to_seq": 99},
+        "rejected": {
+            "type": "rejected", "alias": 2, "seq": 7, "code": "too-large", "message": "Too large.",
+        },
+        "rejected, said back": {"type": "rejected", "alias": 2, "seq": 7, "code": "too-large"},
         "stats": {"type": "stats", "tracks": {"1": {"offered": 5, "delivered": 4, "dropped": 1}}},
         "stats of nothing": {"type": "stats", "tracks": {}},
         "ping": {"type": "ping", "t0_us": NOW},
@@ -179,6 +183,7 @@ def control_vectors() -> list[Vector]:
     defaults: dict[str, Vector] = {
         "hello": {"version": ""},
         "published": {"last_seq": -1},
+        "rejected": {"message": ""},
         "flush": {"sent": {}},
         "flushed": {"tracks": {}},
         "drain": {"reason": ""},

@@ -84,7 +84,7 @@ class Active:
         self._own: int | None = None
         self._theirs: int | None = None
         self._unanswered = 0
-        self._flushed: asyncio.Future[None] | None = None
+        self._flushed: asyncio.Future[bool] | None = None
 
     def start(self, session: Session) -> None:
         """Say hello on a session that was just opened."""
@@ -143,6 +143,8 @@ class Active:
             self.failure = Refused(f"The router refused the session: {self.reason}")
         self.over.set()
         self.changed.set()
+        if self._flushed is not None and not self._flushed.done():
+            self._flushed.set_result(False)
         for alias in self.attached:
             self._tracks[alias].detach()
         self.attached.clear()
@@ -175,7 +177,7 @@ class Active:
         """End all streams and wait until the router has handed on what was sent.
 
         Returns:
-            Whether it said so in time.
+            Whether it said so in time; at once False when the session ends before.
         """
         session = self.session
         if session is None or self.over.is_set() or not self.attached:
@@ -191,10 +193,9 @@ class Active:
                 await session.drained(0)
                 self.conversation.flush({alias: track.sent for alias, track in tracks.items()})
                 self._write()
-                await asyncio.shield(flushed)
+                return await asyncio.shield(flushed)
         except (TimeoutError, ConnectionFailed):
             return False
-        return True
 
     def lose(self, reason: str) -> None:
         """Give the session up."""
@@ -225,12 +226,16 @@ class Active:
                 self.refused.pop(message.alias, None)
             case control.Receipt() if message.alias in self.attached:
                 self._tracks[message.alias].receipt(message.up_to_seq)
+            case control.Rejected() if message.alias in self.attached:
+                track = self._tracks[message.alias]
+                track.rejected(message.seq, message.code, message.message)
+                self.conversation.confirm(message)
             case control.Stats():
                 self._count(message.tracks, final=False)
             case control.Flushed():
                 self._count(message.tracks, final=True)
                 if self._flushed is not None and not self._flushed.done():
-                    self._flushed.set_result(None)
+                    self._flushed.set_result(True)
             case control.Drain():
                 _log.info("The router is leaving: %s.", message.reason or "no reason given")
                 self.draining.set()
@@ -271,8 +276,20 @@ class Active:
         for alias, last_seq in accepted.items():
             if alias not in self.attached:
                 self.attached.add(alias)
-                self._tracks[alias].attach(line, last_seq)
+                self._attach(alias, line, last_seq)
         self.changed.set()
+
+    def _attach(self, alias: int, line: Line, last_seq: int) -> None:
+        track = self._tracks[alias]
+        try:
+            track.attach(line, last_seq)
+        except WireError as error:
+            self.failure = self.failure or Refused(
+                f"The broker has more of {track.spec.name} than this run has sent: {error}",
+                hint="Start again: every run counts for itself.",
+                code="sequence",
+            )
+            self.lose("sequences do not fit")
 
     def _write(self) -> None:
         data = self.conversation.data_to_send()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from wtp.clock import Clock, read_boot_id
-from wtp.errors import BrokerUnavailable, ConnectionFailed, WtpError
+from wtp.errors import BrokerError, BrokerUnavailable, ConnectionFailed, WtpError
 from wtp.publisher.active import Active
 from wtp.publisher.outgoing import Outgoing
 from wtp.publisher.session import Conversation
@@ -150,7 +150,23 @@ class Connection:
 
         Returns:
             Whether the router has handed on all that was sent.
+
+        Raises:
+            BrokerError: All is done, and some objects were refused for good.
         """
+        done = await self._finish(timeout_s)
+        refused = [track for track in self._tracks.values() if track.refused]
+        if refused:
+            count, names = sum(t.refused for t in refused), ", ".join(t.spec.name for t in refused)
+            raise BrokerError(
+                f"{count} object{'s' * (count > 1)} of {names} "
+                f"{'were' if count > 1 else 'was'} refused; all others are delivered.",
+                hint="The warning above says why.",
+                code="objects-refused",
+            )
+        return done
+
+    async def _finish(self, timeout_s: float) -> bool:
         self._closing.set()
         active = self._active
         if active is None or active.over.is_set() or active.session is None:

@@ -87,6 +87,7 @@ class LiveTrack:
     Attributes:
         ledger: Offered = delivered (counted by the router) + dropped + in flight.
         sent: Objects written in this session to streams that were not reset.
+        refused: None: the router drops and counts live objects without asking.
         router: The router's last counts.
     """
 
@@ -94,6 +95,7 @@ class LiveTrack:
         self.spec = spec
         self.ledger = Ledger()
         self.sent = 0
+        self.refused = 0
         self.router: Mapping[str, int] = {}
         self._clock = clock
         self._want_key = want_key
@@ -158,6 +160,9 @@ class LiveTrack:
 
     def receipt(self, up_to_seq: int) -> None:
         """Live objects have no receipts."""
+
+    def rejected(self, seq: int, code: str, message: str) -> None:
+        """Live objects are never refused one by one."""
 
     def counted(self, counts: Mapping[str, int], *, final: bool) -> None:
         """Take the router's counts: `received` objects are delivered."""

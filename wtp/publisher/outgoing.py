@@ -65,12 +65,14 @@ class Outgoing(Protocol):
         spec: What `publish` announces.
         ledger: What became of its objects.
         sent: Objects written to whole streams in this session.
+        refused: Objects that the broker will never take.
         pending: Objects that a later session could still deliver.
     """
 
     spec: TrackSpec
     ledger: Ledger
     sent: int
+    refused: int
 
     @property
     def pending(self) -> int:
@@ -87,6 +89,10 @@ class Outgoing(Protocol):
 
     def receipt(self, up_to_seq: int) -> None:
         """The broker has everything up to this sequence."""
+        ...
+
+    def rejected(self, seq: int, code: str, message: str) -> None:
+        """The broker will never take this object."""
         ...
 
     def counted(self, counts: Mapping[str, int], *, final: bool) -> None:

@@ -1,8 +1,8 @@
 """A reliable track: nothing is dropped, nothing is sent twice, order is kept.
 
 An object is kept until the broker's receipt. The window of kept objects is bounded; whoever offers
-more waits, which pushes back to standard input. A new session goes on above the last sequence the
-broker has (DESIGN, section 3).
+more waits, which pushes back to standard input. Sequences count from 1 in every run and never
+change; a new session goes on above the last one that the broker has of this run.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ class ReliableTrack:
     Attributes:
         ledger: Offered = delivered (receipted by the broker) + dropped + in flight.
         sent: Objects written in this session.
+        refused: Objects that the broker will never take.
+        receipts: Control messages that settled objects.
         router: The router's last counts.
     """
 
@@ -67,6 +69,8 @@ class ReliableTrack:
         self.spec = spec
         self.ledger = Ledger()
         self.sent = 0
+        self.refused = 0
+        self.receipts = 0
         self.router: Mapping[str, int] = {}
         self._clock = clock
         self._window_objects = window_objects
@@ -78,7 +82,7 @@ class ReliableTrack:
         self._next_out = 0
         """Index in `_kept` of the first object this session has not sent."""
         self._last_seq = 0
-        self._numbered = asyncio.Event()
+        self._last_receipt = 0
         self._room = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -90,7 +94,7 @@ class ReliableTrack:
         return len(self._kept)
 
     async def offer(self, payload: bytes, attributes: Mapping[str, str]) -> bool:
-        """Take an object; waits while the window is full, and for the first session.
+        """Take an object; waits while the window is full.
 
         Args:
             payload: Its bytes.
@@ -103,7 +107,6 @@ class ReliableTrack:
             self.refuse(TOO_LARGE)
             return False
         capture_us = self._clock.now_us()
-        await self._numbered.wait()
         while not self._fits(len(payload)):
             self._room.clear()
             await self._room.wait()
@@ -135,16 +138,16 @@ class ReliableTrack:
         await self._empty.wait()
 
     def attach(self, line: Line, last_seq: int) -> None:
-        """The router took the track; `last_seq` is what the broker has of it."""
+        """The router took the track; `last_seq` is what the broker has of this run.
+
+        Raises:
+            WireError: It is more than was ever sent.
+        """
         self._line = line
         self._stream = None
         self.sent = 0
         self._next_out = 0
-        if last_seq <= self._last_seq:
-            self._release(last_seq)
-        self._number(max(last_seq, 0) + 1)
-        self._numbered.set()
-        self.writable()
+        self.receipt(last_seq)
 
     def detach(self) -> None:
         """The session is over; everything without a receipt is sent again in the next."""
@@ -162,6 +165,24 @@ class ReliableTrack:
             raise WireError(f"A receipt for {up_to_seq}, {self._last_seq} was the last sent.")
         self._release(up_to_seq)
         self.writable()
+
+    def rejected(self, seq: int, code: str, message: str) -> None:
+        """The broker will never take this object; those behind it go on.
+
+        Raises:
+            WireError: It is none that waits for its receipt.
+        """
+        found = next((i for i, item in enumerate(self._kept) if item.obj.seq == seq), None)
+        if found is None:
+            raise WireError(f"Object {seq} is refused and does not wait for a receipt.")
+        self._kept_bytes -= len(self._kept[found].obj.payload)
+        del self._kept[found]
+        self._next_out -= found < self._next_out
+        self.ledger.drop(code)
+        self.refused += 1
+        if self.refused == 1:
+            _log.warning("Object %d of %s was refused: %s", seq, self.spec.name, message)
+        self._made_room()
 
     def counted(self, counts: Mapping[str, int], *, final: bool) -> None:
         """Take the router's counts; receipts alone settle reliable objects."""
@@ -214,22 +235,11 @@ class ReliableTrack:
             "queue_bytes": self._kept_bytes,
             "queue_objects": len(self._kept),
             "last_seq": self._last_seq,
+            "last_receipt": self._last_receipt,
+            "receipts": self.receipts,
+            "refused": self.refused,
             "router": dict(self.router),
         }
-
-    def _number(self, first: int) -> None:
-        """Number what is kept from `first` on, the only sequence the router takes next.
-
-        It changes numbers only when the broker lost what it had receipted, or when another run of
-        the same name wrote while this one was away.
-        """
-        if self._kept and self._kept[0].obj.seq != first:
-            _log.warning("%s goes on at sequence %d.", self.spec.name, first)
-            numbered = enumerate(self._kept, first)
-            self._kept = deque(
-                _Sent(replace(item.obj, seq=seq, group=seq), item.ever) for seq, item in numbered
-            )
-        self._last_seq = first - 1 + len(self._kept)
 
     def _fits(self, size: int) -> bool:
         if not self._kept:
@@ -253,10 +263,17 @@ class ReliableTrack:
 
     def _release(self, up_to_seq: int) -> None:
         """Forget the objects that the broker has."""
+        before = len(self._kept)
         while self._kept and self._kept[0].obj.seq <= up_to_seq:
             self._kept_bytes -= len(self._kept.popleft().obj.payload)
             self._next_out = max(0, self._next_out - 1)
             self.ledger.deliver()
+        if len(self._kept) < before:
+            self.receipts += 1
+            self._last_receipt = up_to_seq
+            self._made_room()
+
+    def _made_room(self) -> None:
         self._room.set()
         if not self._kept:
             self._empty.set()

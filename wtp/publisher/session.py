@@ -7,6 +7,8 @@ publish, ping... ->
 offset           ->                                only with a clock of its own
 (objects)        ->
                  <-  receipt, stats, drain
+                 <-  rejected                      an object the broker will never take
+rejected         ->                                it was dropped here too
 flush            ->
                  <-  flushed
 """
@@ -102,8 +104,8 @@ class Conversation:
         """Take bytes of the router's control stream (after its type byte).
 
         Yields:
-            The messages the caller must act on: welcome, published, receipt, stats, flushed, drain
-            and error. Pings and pongs are dealt with here.
+            The messages the caller must act on: welcome, published, receipt, rejected, stats,
+            flushed, drain and error. Pings and pongs are dealt with here.
 
         Raises:
             WireError: The router breaks the wire format or the order of the conversation.
@@ -132,6 +134,10 @@ class Conversation:
         """Announce a track, again after it was refused for a while."""
         track = self._tracks[alias]
         self._put(control.Publish(alias, track.name, track.kind.value, track.content_type))
+
+    def confirm(self, message: control.Rejected) -> None:
+        """Say that a refused object was dropped here too."""
+        self._put(control.Rejected(message.alias, message.seq, message.code))
 
     def flush(self, sent: dict[int, int]) -> None:
         """Ask for `flushed`.

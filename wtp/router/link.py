@@ -51,6 +51,15 @@ def _say(route: Route, attaching: asyncio.Task[None]) -> None:
         log.warning("%s has no producer: %s", route.track, error)
 
 
+def writer(route: Route) -> str:
+    """The producer name of a reliable route: its track and publisher run.
+
+    Sequence ids count from 1 in every run. So the broker's last sequence id speaks of this run
+    alone, and the name is not free while another router has it (`ProducerBusy`).
+    """
+    return f"wtp/{route.track}/{route.instance}" if route.instance else f"wtp/{route.track}"
+
+
 class BrokerLink:
     """Producers of all routes.
 
@@ -146,7 +155,7 @@ class BrokerLink:
                 await route.failed.close()
                 route.failed = None
             return await self._client.producer(
-                route.topic, name=f"wtp/{route.track}", max_pending=4 * LIVE_PENDING
+                route.topic, name=writer(route), max_pending=4 * LIVE_PENDING
             )
         producer = self._shared.get(route.topic)
         if producer is None:

@@ -336,7 +336,9 @@ class Peer:
                 code="name-taken",
             )
         self._greeted = True
-        self.name, self.instance = check_name("publisher", message.name), message.instance[:64]
+        self.name = check_name("publisher", message.name)
+        if message.instance:
+            self.instance = check_name("instance", message.instance)
         self._control = self.session.open_stream()
         self.session.send(self._control, bytes([StreamType.CONTROL]))
         domain = self._clock.domain

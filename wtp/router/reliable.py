@@ -158,15 +158,18 @@ class ReliableRoute(Route):
         self._pump()
 
     def withdraw(self, reason: str) -> None:
-        """Forget what the broker's client does not have: its sender will send it again."""
-        if self.producer is None:
-            gone = list(self._kept)
-        else:
-            gone = [*self._waiting, *(kept for kept in self._kept if kept.refused)]
-        self.ledger.drop(reason, len(gone))
-        self.kept_bytes -= sum(kept.cost_bytes for kept in gone)
-        left = {id(kept) for kept in gone}
-        self._kept = deque(kept for kept in self._kept if id(kept) not in left)
+        """Forget what the broker's client does not have, and all behind a refused object.
+
+        Its sender will send it again.
+        """
+        first = self._waiting[0] if self._waiting else None
+        stays = 0
+        if self.producer is not None and self._unconfirmed is None:
+            gone = (n for n, one in enumerate(self._kept) if one is first or one.refused)
+            stays = next(gone, len(self._kept))
+        self.ledger.drop(reason, len(self._kept) - stays)
+        while len(self._kept) > stays:
+            self.kept_bytes -= self._kept.pop().cost_bytes
         self._waiting.clear()
         self._settle()
 

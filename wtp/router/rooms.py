@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -24,6 +25,9 @@ LINGER_S = {True: 30.0, False: 2.0}
 
 LAST_RECEIPTS_S = 5.0
 """How long receipts of a gone route are waited for."""
+
+LAST_WORDS_S = 0.5
+"""How long a new run waits for what an earlier one of its name left with the router."""
 
 PREPARE_AGAIN_S = 1.0
 """Pause before a room whose broker was away is looked at again."""
@@ -48,8 +52,13 @@ class Rooms:
         self.routes: dict[Track, Route] = {}
         self._ended = Ledger()
         self._leaving: set[Route] = set()
+        """Routes that ended and whose last receipts are out."""
+        self._retired: set[Route] = set()
+        """Routes of earlier runs that hand on what they have."""
         self.notes: dict[str, str] = {}
         """What cannot be promised, by namespace, in one sentence each."""
+        self.equip: Callable[[Route], None] = lambda _: None
+        """Puts a stage on a new route where its kind has one."""
         self._settings = settings
         self._clock = clock
         self._link = link
@@ -134,26 +143,56 @@ class Rooms:
         await self.prepare(track.room, kind)
         while True:
             route = await self._vacated(track, owner)
-            if route is not None and (route.kind is not kind or not kind.reliable):
-                self._end(route, "replaced")
-                route = None
-            if route is None:
+            if isinstance(route, ReliableRoute) and _goes_on(route, kind, owner):
+                if await self._resumed(route, content_type, owner):
+                    return route
+            elif isinstance(route, ReliableRoute):
+                await self._retire(route)
+            else:
+                if route is not None:
+                    self._end(route, "replaced")
                 return await self._open(track, kind, content_type, owner)
-            route.owner = owner
-            await route.known.wait()
-            await route.idle.wait()
-            if route.owner is not owner:
-                raise Refused(f"Track {track} was taken over meanwhile.", code="replaced")
-            if self.routes.get(track) is route:
-                break
-        route.instance, route.content_type, route.received = owner.instance, content_type, 0
-        return route
+
+    async def _resumed(self, route: ReliableRoute, content_type: str, owner: Owner) -> bool:
+        """Let a new session of the same run go on with its route.
+
+        Returns:
+            Whether the route still lives.
+
+        Raises:
+            Refused: Yet another session has come; `code` is `replaced`.
+        """
+        route.owner = owner
+        await route.known.wait()
+        route.withdraw("replaced")
+        await route.idle.wait()
+        if route.owner is not owner:
+            raise Refused(f"Track {route.track} was taken over meanwhile.", code="replaced")
+        if self.routes.get(route.track) is not route:
+            return False
+        route.begin(owner.instance, content_type)
+        return True
+
+    async def _retire(self, route: Route) -> None:
+        """Let a run that is over hand on what it has beside the one that follows it.
+
+        Its producer has another name, so the new run need not wait; a moment's patience keeps the
+        two apart in the topic.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                await route.idle.wait()
+        if self.routes.get(route.track) is route and route.owner is None:
+            del self.routes[route.track]
+            self._retired.add(route)
+            self._spawn(self._linger(route))
 
     async def _open(self, track: Track, kind: Kind, content_type: str, owner: Owner) -> Route:
         """A new route with its producer."""
         route = self._new_route(track, kind, content_type)
         self.routes[track] = route
         route.owner, route.instance = owner, owner.instance
+        self.equip(route)
         try:
             while True:
                 try:
@@ -218,10 +257,12 @@ class Rooms:
         end = loop.time() + LINGER_S[route.kind.reliable]
         while loop.time() < end and route.owner is None and route.ledger.in_flight:
             await asyncio.sleep(0.02)
-        if route.owner is None and self.routes.get(route.track) is route:
+        lives = self.routes.get(route.track) is route or route in self._retired
+        if lives and route.owner is None:
             self._end(route, "session-ended")
 
     def _end(self, route: Route, reason: str) -> None:
+        self._retired.discard(route)
         if self.routes.get(route.track) is route:
             del self.routes[route.track]
         route.abandon(reason)
@@ -243,7 +284,7 @@ class Rooms:
         """The counts of all routes there have been."""
         total = Ledger()
         total.add(self._ended)
-        for route in (*self._leaving, *self.routes.values()):
+        for route in (*self._leaving, *self._retired, *self.routes.values()):
             total.add(route.ledger)
         return total
 
@@ -256,3 +297,8 @@ class Rooms:
                 return False
             await asyncio.sleep(0.02)
         return True
+
+
+def _goes_on(route: ReliableRoute, kind: Kind, owner: Owner) -> bool:
+    """Whether a sender is the run that the route belongs to."""
+    return route.kind is kind and route.instance == owner.instance
