@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from wtp.broker.embedded import wsroutes as websockets
 from wtp.broker.embedded.admin import Admin
 from wtp.broker.embedded.connection import Connection
 from wtp.broker.embedded.core import Core, Settings
@@ -104,6 +105,7 @@ class BrokerServer:
         self.admin.binary = _name(self._server.sockets[0])
         if settings.http_port is not None:
             self._http = HttpSide(self.admin)
+            websockets.mount(self._http.app, self.core)
             start = self._http.start(settings.http_host, settings.http_port)
             self.admin.http = await _bound(start, settings.http_host, settings.http_port)
         for sentence in self.store.damage:

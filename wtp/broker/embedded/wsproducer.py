@@ -1,0 +1,241 @@
+"""A producer over a WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import zlib
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from wtp.broker.embedded.answers import SendError, SendReceipt
+from wtp.broker.embedded.commands import CloseProducer, KeyValue, Producer, Send
+from wtp.broker.embedded.frames import FRAME_PADDING_BYTES, blob_of
+from wtp.broker.embedded.metadata import Metadata, murmur3
+from wtp.broker.embedded.numbers import Cmd
+from wtp.broker.embedded.wscodecs import Codec
+from wtp.broker.embedded.wsmessages import (
+    FAILED,
+    NotTaken,
+    ToSend,
+    message_id,
+    not_sent,
+    read_send,
+    sent,
+)
+from wtp.broker.embedded.wssession import WsSession
+from wtp.broker.naming import parse_topic
+from wtp.errors import BrokerUnavailable, WtpError
+
+if TYPE_CHECKING:
+    from wtp.broker.embedded.core import Core
+    from wtp.broker.embedded.wsoptions import ProducerOptions
+
+MAX_UNSENT = 1000
+"""Answers that wait for the client; above, nothing more is read from it."""
+
+COMMAND_BYTES = 100
+"""Room for the SEND command in a frame."""
+
+
+@dataclass(slots=True)
+class _Part:
+    """The producer of one partition.
+
+    Attributes:
+        topic: Its topic.
+        producer_id: On the connection.
+        name: Its name.
+        sequence: Of the next message.
+        broken: It has to be opened again before it can send.
+        waiting: Sequence ids and contexts of messages without a receipt, oldest first.
+    """
+
+    topic: str
+    producer_id: int
+    name: str
+    sequence: int = 0
+    broken: bool = False
+    waiting: deque[tuple[int, str | None]] = field(default_factory=deque)
+
+
+class WsProducer(WsSession):
+    """Takes messages, answers each with its id or why it was not taken.
+
+    Args:
+        core: The broker.
+        peer: Address of the client.
+        options: What it asked for.
+        idle_s: Silence that ends it.
+    """
+
+    def __init__(
+        self, core: Core, peer: tuple[str, int], options: ProducerOptions, idle_s: float
+    ) -> None:
+        super().__init__(core, peer, idle_s)
+        self._options = options
+        self._parts: list[_Part] = []
+        self._partitioned = False
+        self._turn = 0
+        self._answers: deque[str] = deque()
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def open(self) -> None:
+        """Open a producer on the topic, or on each of its partitions."""
+        options = self._options
+        count = await self.client.partitions(options.topic)
+        name = parse_topic(options.topic)
+        topics = [str(name.part(n)) for n in range(count)] or [options.topic]
+        self._partitioned = count > 0
+        self._turn = random.randrange(len(topics))  # noqa: S311 - spreads load, hides nothing
+        for number, topic in enumerate(topics):
+            part = _Part(topic, number, options.name)
+            last = await self._open_part(part)
+            first = options.first_sequence
+            part.sequence = (last if first is None else first) + 1
+            self._parts.append(part)
+
+    async def _open_part(self, part: _Part) -> int:
+        """Open a producer; returns the last sequence id that the broker has of it."""
+        success = await self.client.ask(
+            Cmd.PRODUCER,
+            lambda request: Producer(
+                part.topic,
+                part.producer_id,
+                request,
+                part.name or None,
+                user_provided_name=bool(self._options.name),
+            ),
+        )
+        part.name, part.broken = success.name, False
+        last = success.last_sequence_id
+        return -1 if last is None else int(last)
+
+    async def text(self, text: str) -> None:
+        """Take one message."""
+        await self._room.wait()
+        try:
+            message = read_send(text)
+        except NotTaken as error:
+            self._answer(not_sent(error.number, error.message, error.context))
+            return
+        await self.client.writable()
+        part = self._part_for(message.key)
+        if part.broken and not await self._mended(part, message):
+            return
+        metadata = self._metadata(part, message)
+        payload = message.payload
+        if self._options.compress:
+            metadata.compression, metadata.uncompressed_size = int(Codec.ZLIB), len(payload)
+            payload = zlib.compress(payload)
+        blob = blob_of(metadata.encode(), payload)
+        most = self.core.settings.max_message_bytes
+        if len(payload) > most or len(blob) + COMMAND_BYTES > most + FRAME_PADDING_BYTES:
+            why = f"The message has {len(payload)} bytes; at most {most} are taken."
+            self._answer(not_sent(FAILED, why, message.context))
+            return
+        sequence = part.sequence
+        part.sequence += 1
+        part.waiting.append((sequence, message.context))
+        self.client.send(Cmd.SEND, Send(part.producer_id, sequence), blob)
+
+    async def _mended(self, part: _Part, message: ToSend) -> bool:
+        """Open a producer again that the broker closed or refused; False when it says no."""
+        try:
+            await self.client.ask(
+                Cmd.CLOSE_PRODUCER, lambda request: CloseProducer(part.producer_id, request)
+            )
+            await self._open_part(part)
+        except BrokerUnavailable:
+            raise
+        except WtpError as error:
+            self._answer(not_sent(FAILED, error.message, message.context))
+            return False
+        return True
+
+    def _part_for(self, key: str | None) -> _Part:
+        """The partition of a key; without one they take turns."""
+        parts = self._parts
+        if len(parts) == 1:
+            return parts[0]
+        if key is not None:
+            value = murmur3(key.encode()) if self._options.murmur else java_hash(key)
+            return parts[(value & 0x7FFFFFFF) % len(parts)]
+        if not self._options.single:
+            self._turn += 1
+        return parts[self._turn % len(parts)]
+
+    def _metadata(self, part: _Part, message: ToSend) -> Metadata:
+        now_ms = time.time_ns() // 1_000_000
+        deliver_at_ms = message.deliver_at_ms
+        if message.deliver_after_ms > 0:
+            deliver_at_ms = now_ms + message.deliver_after_ms
+        return Metadata(
+            producer_name=part.name,
+            sequence_id=part.sequence,
+            publish_ms=now_ms,
+            properties=[KeyValue(key, value) for key, value in message.properties.items()],
+            partition_key=message.key,
+            event_ms=message.event_ms or None,
+            deliver_at_ms=deliver_at_ms if deliver_at_ms > 0 else None,
+        )
+
+    # --- what the broker answers -------------------------------------------------------------
+
+    def receipt(self, body: bytes, *, good: bool) -> None:
+        """A message was stored, or refused."""
+        if good:
+            found = SendReceipt.decode(body)
+            part = self._parts[found.producer_id]
+            context = self._settled(part, found.sequence_id)
+            if found.message_id is not None:
+                partition = part.producer_id if self._partitioned else -1
+                self._answer(sent(message_id(found.message_id, partition), context))
+            return
+        error = SendError.decode(body)
+        part = self._parts[error.producer_id]
+        part.broken = True
+        self._answer(not_sent(FAILED, error.message, self._settled(part, error.sequence_id)))
+
+    def _settled(self, part: _Part, sequence: int) -> str | None:
+        while part.waiting:
+            number, context = part.waiting.popleft()
+            if number == sequence:
+                return context
+        return None
+
+    def producer_closed(self, producer_id: int) -> None:
+        """The topic was closed: the next message opens it again."""
+        if producer_id < len(self._parts):
+            self._parts[producer_id].broken = True
+
+    # --- answers -----------------------------------------------------------------------------
+
+    def _answer(self, text: str) -> None:
+        self._answers.append(text)
+        self._news.set()
+        if len(self._answers) >= MAX_UNSENT:
+            self._room.clear()
+
+    async def write(self) -> None:
+        """Send answers in order."""
+        while True:
+            while self._answers:
+                await self.send(self._answers.popleft())
+                if len(self._answers) < MAX_UNSENT:
+                    self._room.set()
+            self._news.clear()
+            await self._news.wait()
+
+
+def java_hash(text: str) -> int:
+    """`String.hashCode` of Java: over UTF-16 units, 32 bits; what keys choose a partition by."""
+    value = 0
+    data = text.encode("utf-16-le")
+    for at in range(0, len(data), 2):
+        value = (31 * value + (data[at] | data[at + 1] << 8)) & 0xFFFFFFFF
+    return value
