@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from wtp import __version__
-from wtp.broker.access import Address, addresses, shown, ssl_context, token, token_fault
+from wtp.broker.access import Address, addresses, shown, ssl_context, token
+from wtp.broker.accessfaults import no_pulsar, refusal, tls_fault, untrusted, wants_tls
 from wtp.broker.embedded.answers import Connected, Error
 from wtp.broker.embedded.frames import MAX_MESSAGE_BYTES, FrameParser, command
 from wtp.broker.embedded.numbers import Cmd
 from wtp.broker.embedded.protobuf import Message, pb
 from wtp.config.schema import BrokerSettings
-from wtp.errors import BrokerUnavailable, Refused, WireError, WtpError
+from wtp.errors import BrokerUnavailable, WireError, WtpError
 
 CONNECT_S = 3.0
 """Longest wait for a connection, for TLS and for an answer, each."""
@@ -35,9 +36,6 @@ TLS_ALERT, TLS_HANDSHAKE = 0x15, 0x16
 """First bytes of TLS records (RFC 8446, section 5.1)."""
 
 START_HINT = "Start one (wtp broker), or give its URL: --broker pulsar://HOST:6650."
-
-_EXPIRED, _WRONG_NAME = 10, (62, 64)
-"""OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED, HOSTNAME_MISMATCH and IP_ADDRESS_MISMATCH."""
 
 
 @dataclass(slots=True)
@@ -133,9 +131,9 @@ async def _enter(
         try:
             first = await _ask(reader, writer, hello)
         except TimeoutError:
-            raise _no_pulsar(place, "accepts connections but says nothing") from None
+            raise no_pulsar(place, "accepts connections but says nothing") from None
         except ssl.SSLError as error:  # with TLS 1.3 a refused certificate shows only here
-            raise _tls_fault(place, error, broker) from error
+            raise tls_fault(place, error, broker) from error
         except OSError:
             first = b""
     finally:
@@ -167,7 +165,7 @@ async def _secure(place: Address, writer: asyncio.StreamWriter, context: ssl.SSL
             context, server_hostname=name or place.host, ssl_handshake_timeout=CONNECT_S
         )
     except ssl.SSLCertVerificationError as error:
-        raise _untrusted(place, error) from error
+        raise untrusted(place, error) from error
     except (OSError, TimeoutError) as error:
         if await _speaks_openly(place):
             scheme = "pulsar" if place.scheme == "pulsar+ssl" else "http"
@@ -177,46 +175,7 @@ async def _secure(place: Address, writer: asyncio.StreamWriter, context: ssl.SSL
                 "(6651 mostly).",
                 code="no-tls",
             ) from error
-        raise _no_pulsar(place, "does not answer as a TLS server does") from error
-
-
-def _untrusted(place: Address, error: ssl.SSLCertVerificationError) -> BrokerUnavailable:
-    """Why a certificate is not believed."""
-    if error.verify_code in _WRONG_NAME:
-        return BrokerUnavailable(
-            f"The certificate of the broker at {place.url} does not bear the name {place.host!r}.",
-            hint="Give the URL with a name that stands in the certificate, or set "
-            "broker.verify_host: false.",
-            code="tls-name",
-        )
-    if error.verify_code == _EXPIRED:
-        return BrokerUnavailable(
-            f"The certificate of the broker at {place.url} has expired.",
-            hint="Whoever runs the broker has to renew it.",
-            code="tls-expired",
-        )
-    return BrokerUnavailable(
-        f"The certificate of the broker at {place.url} is signed by nobody who is trusted here "
-        f"({error.verify_message}).",
-        hint="Set broker.ca or WTP_BROKER_CA to the PEM file of those who signed it.",
-        code="tls-trust",
-    )
-
-
-def _tls_fault(place: Address, error: ssl.SSLError, broker: BrokerSettings) -> WtpError:
-    """What an alert after the handshake means: the client's certificate is not accepted."""
-    if broker.cert or "CERTIFICATE" in (error.reason or ""):
-        what = "does not accept this client certificate" if broker.cert else "wants a certificate"
-        return Refused(
-            f"The broker at {place.url} {what}.",
-            hint="Set WTP_BROKER_CERT and WTP_BROKER_KEY to a pair that it trusts.",
-            code="cert-refused",
-        )
-    return BrokerUnavailable(
-        f"The broker at {place.url} broke TLS off ({error.reason}).",
-        hint="Look into the broker's log.",
-        code="tls",
-    )
+        raise no_pulsar(place, "does not answer as a TLS server does") from error
 
 
 async def _ask(
@@ -247,20 +206,12 @@ async def _leave(writer: asyncio.StreamWriter) -> None:
 
 async def _closed(place: Address) -> NoReturn:
     """Say why a broker may have closed the connection without a word."""
-    if not place.secure and await _speaks_tls(place):
-        raise _wants_tls(place)
-    raise _no_pulsar(place, "closes the connection without an answer")
+    if not place.secure and await speaks_tls(place):
+        raise wants_tls(place)
+    raise no_pulsar(place, "closes the connection without an answer")
 
 
-def _wants_tls(place: Address) -> BrokerUnavailable:
-    return BrokerUnavailable(
-        f"The broker at {place.url} wants TLS.",
-        hint=f"Write pulsar+ssl://{place.host}:{place.port}, with broker.ca (WTP_BROKER_CA).",
-        code="tls-wanted",
-    )
-
-
-async def _speaks_tls(place: Address) -> bool:
+async def speaks_tls(place: Address) -> bool:
     """Whether a port shakes hands in TLS; nothing is sent through it."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -300,21 +251,21 @@ def _read(first: bytes, place: Address, broker: BrokerSettings, secret: str) -> 
         WtpError: As `knock`.
     """
     if first[0] in (TLS_ALERT, TLS_HANDSHAKE):
-        raise _wants_tls(place)
+        raise wants_tls(place)
     if first.startswith(b"HTTP/"):
-        raise _no_pulsar(place, "is an HTTP server")
+        raise no_pulsar(place, "is an HTTP server")
     frames = FrameParser(MAX_ANSWER_BYTES).feed(first)
     if not frames:
-        raise _no_pulsar(place, "does not answer as a Pulsar does")
+        raise no_pulsar(place, "does not answer as a Pulsar does")
     kind, body, _ = frames[0]
     try:
         if kind == Cmd.ERROR:
-            raise _refusal(Error.decode(body), place, broker, secret)
+            raise refusal(Error.decode(body), place, broker, secret)
         if kind != Cmd.CONNECTED:  # an exchange of further secrets: the client's business
             return Entry("", PROTOCOL, MAX_MESSAGE_BYTES)
         answer = Connected.decode(body)
     except WireError as error:
-        raise _no_pulsar(place, "does not answer as a Pulsar does") from error
+        raise no_pulsar(place, "does not answer as a Pulsar does") from error
     if answer.protocol_version < OLDEST_PROTOCOL:
         raise BrokerUnavailable(
             f"The broker at {place.url} ({answer.server_version[:80]!r}) speaks version "
@@ -324,63 +275,3 @@ def _read(first: bytes, place: Address, broker: BrokerSettings, secret: str) -> 
         )
     size = answer.max_message_size or MAX_MESSAGE_BYTES
     return Entry(answer.server_version, answer.protocol_version, size)
-
-
-AUTHENTICATION_ERROR = 3
-"""Pulsar's ServerError for who we are not."""
-
-
-def _refusal(error: Error, place: Address, broker: BrokerSettings, secret: str) -> WtpError:
-    if error.error != AUTHENTICATION_ERROR:
-        return BrokerUnavailable(
-            f"The broker at {place.url} lets nobody in: {error.message[:300]}.",
-            hint="Wait until it has started, or look into its log.",
-            code="not-ready",
-        )
-    return not_authenticated(place.url, broker, secret)
-
-
-def not_authenticated(url: str, broker: BrokerSettings, secret: str) -> Refused:
-    """Why a broker does not believe who we are, as far as that can be seen from here.
-
-    Args:
-        url: Who refused.
-        broker: How we came.
-        secret: The token that was shown, "" for none.
-    """
-    source = "WTP_BROKER_TOKEN" if broker.token else broker.token_file
-    if secret and (fault := token_fault(secret)):
-        code = "token-expired" if "expired" in fault else "token-refused"
-        return Refused(
-            f"The broker at {url} does not accept the token of {source}: {fault}.",
-            hint="Get a new one from whoever runs the broker.",
-            code=code,
-        )
-    if secret:
-        return Refused(
-            f"The broker at {url} does not accept the token of {source}.",
-            hint="It may be signed with another key or have been revoked; get a new one from "
-            "whoever runs the broker.",
-            code="token-refused",
-        )
-    if broker.cert:
-        return Refused(
-            f"The broker at {url} does not accept the client certificate {broker.cert}.",
-            hint="It may want a token: set WTP_BROKER_TOKEN_FILE.",
-            code="cert-refused",
-        )
-    return Refused(
-        f"The broker at {url} wants to know who asks, and there is no token.",
-        hint="Set broker.token_file or WTP_BROKER_TOKEN_FILE to the file of a token, or "
-        "WTP_BROKER_CERT and WTP_BROKER_KEY.",
-        code="token-missing",
-    )
-
-
-def _no_pulsar(place: Address, what: str) -> BrokerUnavailable:
-    return BrokerUnavailable(
-        f"What listens at {place.url} {what}: it is no Pulsar broker.",
-        hint="Give the port of the binary protocol (6650, with TLS 6651): --broker "
-        "pulsar://HOST:6650.",
-        code="no-pulsar",
-    )

@@ -1,16 +1,21 @@
-"""One admin REST over HTTP: requests, and what their failures mean."""
+"""The admin REST of a broker over HTTP: requests to one of its hosts, TLS, tokens, redirects."""
 
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
 
-from wtp.errors import BrokerError, BrokerUnavailable, NotFound, Refused, UsageError
+from wtp.broker.access import Address, addresses, shown, ssl_context, token
+from wtp.broker.adminfaults import START_HINT, before_sending, refusal, unreachable
+from wtp.config.schema import BrokerSettings
+from wtp.errors import BrokerUnavailable, UsageError
+
+__all__ = ["START_HINT", "TIMEOUT_S", "AdminHttp"]
 
 TIMEOUT_S = 10.0
 """Longest wait for one answer; a real Pulsar's health check alone may take a second."""
@@ -18,31 +23,36 @@ TIMEOUT_S = 10.0
 CONNECT_S = 3.0
 """Longest wait for a connection."""
 
-START_HINT = "Start one with `wtp broker`, or give the address of another one with --admin."
+REDIRECTS = 5
+"""Redirects followed in a row; a cluster sends one to the broker that owns a topic."""
 
-_CODES = {409: "exists", 412: "refused", 415: "refused", 422: "refused"}
+_REDIRECTED = (301, 302, 307, 308)
+
+Answer = tuple[bytes, Mapping[str, str]]
 
 
 class AdminHttp:
-    """Requests to one broker's admin side over one session.
+    """Requests to the admin side of one broker or cluster over one session.
 
     Args:
-        url: `http://host:8080` or `https://...`.
-        token: Sent as bearer token when not empty.
+        url: `http://host:8080` or `https://...`; several hosts with commas are tried in turn.
+        broker: Trust, certificate and token.
         timeout: Longest wait for one answer, in seconds.
 
     Raises:
         UsageError: The URL is none of HTTP.
+        ConfigError: A file of the settings cannot be used.
     """
 
-    def __init__(self, url: str, token: str, timeout: float) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.netloc:
-            raise UsageError(
-                f"{url!r} is not an admin URL.", hint="Write http://HOST:PORT, port 8080 mostly."
-            )
-        self.url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+    def __init__(self, url: str, broker: BrokerSettings, timeout: float) -> None:
+        try:
+            self._places = addresses(url, "http", "https")
+        except BrokerUnavailable as error:
+            raise UsageError(f"No admin URL: {error.message}", hint=error.hint) from error
+        self.url = shown(url).rstrip("/")
+        self._broker = broker
+        self._tls: ssl.SSLContext | bool = ssl_context(broker) if self._places[0].secure else True
+        token(broker)
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=min(timeout, CONNECT_S))
         self._session: aiohttp.ClientSession | None = None
 
@@ -72,8 +82,8 @@ class AdminHttp:
         *,
         query: Mapping[str, str] | None = None,
         base: str = "/admin/v2",
-    ) -> tuple[bytes, Mapping[str, str]]:
-        """Make one request.
+    ) -> Answer:
+        """Make one request, at the next host when the first cannot be reached.
 
         Args:
             method: HTTP method.
@@ -87,55 +97,70 @@ class AdminHttp:
 
         Raises:
             NotFound: 404.
-            Refused: 401 or 403; code `not-allowed`.
-            BrokerUnavailable: Nothing answers in time, or a proxy says so.
+            Refused: 401 or 403; code `not-allowed`, or why the broker does not know us
+                (`token-missing`, `token-expired`, `token-refused`, `cert-refused`).
+            BrokerUnavailable: Nothing answers in time, a proxy says so, or TLS fails (codes of
+                `wtp.broker.accessprobe.knock`).
             BrokerError: Any other refusal; code `exists` for 409, `in-use` or `refused` for 412.
         """
-        if self._session is None:
-            self._session = aiohttp.ClientSession(headers=self._headers, timeout=self._timeout)
-        content, kind = None, {}
+        content, headers = None, {}
         if method in {"PUT", "POST"}:
             content = b"" if body is None else json.dumps(body).encode()
-            kind = {"Content-Type": "application/json"}
-        url = URL(f"{self.url}{base}{path}", encoded=True).with_query(query)
-        try:
-            async with self._session.request(method, url, data=content, headers=kind) as answer:
+            headers["Content-Type"] = "application/json"
+        fault: BrokerUnavailable | None = None
+        for place in tuple(self._places):
+            url = URL(f"{place.url}{base}{path}", encoded=True).with_query(query)
+            try:
+                answer = await self._ask(place, method, url, content, headers)
+            except (TimeoutError, aiohttp.ClientError, OSError) as error:
+                fault = await unreachable(place, error)
+                fault.__cause__ = error
+                if not before_sending(error) and method != "GET":
+                    break
+            else:
+                self._prefer(place)
+                return answer
+        assert fault is not None  # noqa: S101 - a URL has one host at least
+        raise fault
+
+    def _prefer(self, place: Address) -> None:
+        """Ask this host first from now on."""
+        if self._places[0] is not place:
+            self._places = [place, *(other for other in self._places if other is not place)]
+
+    async def _ask(
+        self,
+        place: Address,
+        method: str,
+        url: URL,
+        content: bytes | None,
+        headers: Mapping[str, str],
+    ) -> Answer:
+        """Ask one host, and whom it sends us to; the token goes along, but never out of TLS."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=self._timeout)
+        secret = token(self._broker)
+        for _ in range(REDIRECTS + 1):
+            shows = bool(secret) and (url.scheme == "https" or not place.secure)
+            who = {"Authorization": f"Bearer {secret}"} if shows else {}
+            async with self._session.request(
+                method,
+                url,
+                data=content,
+                headers={**headers, **who},
+                ssl=self._tls,
+                allow_redirects=False,
+            ) as answer:
                 raw = await answer.read()
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            slow = isinstance(error, TimeoutError)
-            what = "did not answer in time" if slow else "does not answer"
+            onward = answer.headers.get("Location")
+            if answer.status not in _REDIRECTED or not onward:
+                break
+            url = url.join(URL(onward, encoded=True))
+        if answer.status in _REDIRECTED:
             raise BrokerUnavailable(
-                f"The broker's admin side at {self.url} {what}.", hint=START_HINT
-            ) from error
+                f"{place.url} sends requests in circles.", hint=START_HINT, code="no-pulsar"
+            )
         if answer.status >= 400:
-            raise _translated(answer.status, raw, path)
+            asked = url.raw_path.removeprefix("/admin/v2")
+            raise refusal(place, answer.status, raw, asked, self._broker, secret)
         return raw, answer.headers
-
-
-def _translated(status: int, raw: bytes, path: str) -> BrokerError | Refused:
-    """Return the error for a refusal."""
-    reason = _reason(raw) or f"The broker answered with HTTP status {status}."
-    if status in {401, 403}:
-        return Refused(
-            f"The broker does not allow it: {reason}",
-            hint="Use a token with the rights for it, or ask whoever runs the broker.",
-            code="not-allowed",
-        )
-    if status == 404:
-        return NotFound(reason, hint=f"The broker was asked for {path}.")
-    if status in {502, 503, 504}:
-        return BrokerUnavailable(reason, hint="Wait until it has started, then try again.")
-    code = _CODES.get(status, "broker")
-    if status == 412 and any(word in reason.lower() for word in ("active", "live ")):
-        code = "in-use"
-    hint = "Close the clients, or force it." if code == "in-use" else ""
-    return BrokerError(reason, hint=hint, code=code)
-
-
-def _reason(raw: bytes) -> str:
-    try:
-        found = json.loads(raw)
-    except ValueError:
-        return ""
-    reason = found.get("reason") if isinstance(found, dict) else None
-    return str(reason)[:500] if reason else ""

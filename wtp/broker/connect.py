@@ -24,5 +24,7 @@ def administer(broker: BrokerSettings) -> Admin:
 
     Raises:
         UsageError: The URL is none of HTTP.
+        ConfigError: A file of the settings (token, certificates) cannot be used.
     """
-    return Admin(broker.admin)
+    warn_of_open_token(broker)
+    return Admin(broker.admin, broker)

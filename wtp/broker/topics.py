@@ -9,6 +9,7 @@ from urllib.parse import quote
 from wtp.broker.adminhttp import START_HINT, TIMEOUT_S, AdminHttp
 from wtp.broker.adminvalues import Health, Message, Policies
 from wtp.broker.naming import DOMAINS, TopicName, parse_namespace, parse_topic
+from wtp.config.schema import BrokerSettings
 from wtp.errors import BrokerError, BrokerUnavailable, NotFound, Refused
 
 __all__ = ["Admin", "Health", "Message", "Policies"]
@@ -22,16 +23,25 @@ class Admin:
     `in-use`, `refused`, or `broker` for the rest).
 
     Args:
-        url: `http://host:8080` or `https://...`.
-        token: Sent as bearer token when not empty.
+        url: `http://host:8080` or `https://...`; several hosts with commas.
+        broker: Trust, certificate and token; default: none of them.
+        token: Instead of `broker`, just a token.
         timeout: Longest wait for one answer, in seconds.
 
     Raises:
         UsageError: The URL is none of HTTP.
+        ConfigError: A file of the settings cannot be used.
     """
 
-    def __init__(self, url: str, *, token: str = "", timeout: float = TIMEOUT_S) -> None:
-        self._http = AdminHttp(url, token, timeout)
+    def __init__(
+        self,
+        url: str,
+        broker: BrokerSettings | None = None,
+        *,
+        token: str = "",
+        timeout: float = TIMEOUT_S,
+    ) -> None:
+        self._http = AdminHttp(url, broker or BrokerSettings(token=token), timeout)
 
     async def __aenter__(self) -> Admin:
         return self
