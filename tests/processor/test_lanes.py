@@ -71,7 +71,7 @@ async def test_a_live_track_is_never_held_up() -> None:
     lane = Lane(reliable=False)
     await lane.enter(1)
     lane.leave(1, failed=True)
-    assert await entered(lane, 3, 2, 1) == [1, 2, 3]
+    assert await entered(lane, 3, 2, 1) == [2, 1, 3]
 
 
 async def test_whoever_gives_up_waiting_holds_up_nobody() -> None:
