@@ -97,8 +97,8 @@ async def test_namespaces(admin: Admin, broker: FakeBroker) -> None:
     await admin.create_topic(TOPIC)
     await admin.set_retention(TOPIC, 5)
     assert broker.store.retention(TOPIC).minutes == 5
-    with pytest.raises(NotFound):
-        await admin.ensure_namespace("nobody/lab")
+    assert await admin.ensure_namespace("nobody/lab")  # with its tenant
+    assert await admin.namespaces("nobody") == ["nobody/lab"]
     with pytest.raises(NotFound):
         await admin.policies("public/none")
     await admin.delete_namespace("public/lab")

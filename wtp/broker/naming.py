@@ -154,7 +154,29 @@ def topic_name(template: str, room: str, kind: str) -> str:
             f"Topic template {template!r} has places other than {{room}} and {{kind}}.",
             hint=f"The default is {DEFAULT_TEMPLATE}",
         )
-    return str(parse_topic(text))
+    return str(_yield(template, text))
+
+
+def _yield(template: str, text: str) -> TopicName:
+    """The topic that a filled template names.
+
+    Raises:
+        UsageError: It is none, or the name of a single partition.
+    """
+    fault, code, hint = "", "bad-topic", f"Mend topics.template, e.g. {DEFAULT_TEMPLATE}"
+    try:
+        name = parse_topic(text)
+    except UsageError as error:
+        fault, code = error.message, error.code if error.code != "usage" else code
+    else:
+        if name.partition < 0:
+            return name
+        fault = "Its end is that of a partition."
+    raise UsageError(
+        f"Topic template {template!r} yields {text[:200]!r}, which is no topic. {fault}",
+        hint=hint,
+        code=code,
+    )
 
 
 def room_namespace(template: str, room: str) -> str:

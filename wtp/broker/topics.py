@@ -73,6 +73,24 @@ class Admin:
         else:
             await self._http.call("PUT", path)
 
+    async def ensure_topic(self, topic: str, partitions: int = 0) -> int:
+        """Create a topic when it does not exist; an existing one is kept as it is.
+
+        Args:
+            topic: Its name; its namespace must exist.
+            partitions: Number of partitions; 0 for a topic that is not partitioned.
+
+        Returns:
+            The number of partitions it has now.
+        """
+        try:
+            await self.create_topic(topic, partitions)
+        except BrokerError as error:
+            if error.code != "exists":
+                raise
+            return await self.partitions(topic)
+        return partitions
+
     async def delete_topic(self, topic: str, *, force: bool = False) -> None:
         """Delete a topic with all partitions; with `force` even while clients are connected."""
         path = _topic_path(topic)
@@ -184,6 +202,8 @@ class Admin:
     ) -> bool:
         """Create a namespace with its policies when it does not exist; an existing one is kept.
 
+        A tenant that is missing is created, too, which takes the rights of a super-user.
+
         Args:
             namespace: `tenant/name`.
             retention_minutes: How long acknowledged data stays; None leaves it to the broker.
@@ -205,6 +225,19 @@ class Admin:
             pass
         else:
             return False
+        try:
+            return await self._put(path, body)
+        except NotFound:
+            await self._create_tenant(parse_namespace(namespace)[0])
+            return await self._put(path, body)
+
+    async def _create_tenant(self, tenant: str) -> None:
+        """Create a tenant that may use all clusters; one that exists is kept."""
+        clusters = await self._http.json("GET", "/clusters")
+        await self._put(f"/tenants/{quote(tenant, safe='')}", {"allowedClusters": clusters})
+
+    async def _put(self, path: str, body: object) -> bool:
+        """Create something; tells whether it was not there before."""
         try:
             await self._http.call("PUT", path, body)
         except BrokerError as error:

@@ -66,6 +66,7 @@ class Rooms:
         self._spawn = spawn
         self._known: set[str] = set()
         self._unprepared: set[str] = set()
+        self._partitioned: set[str] = set()
 
     def topic(self, room: str, kind: Kind) -> str:
         """The topic of a room's kind."""
@@ -108,6 +109,22 @@ class Rooms:
             return
         self._known.add(namespace)
         self._note(namespace, policies.deduplication, policies.retention_minutes)
+
+    async def _partition(self, topic: str) -> None:
+        """Create a missing topic with the profile's partitions: by itself it would have none."""
+        wanted = self._settings.topics.partitions
+        if not wanted or topic in self._partitioned:
+            return
+        try:
+            found = await self._admin.ensure_topic(topic, wanted)
+        except (BrokerError, Refused) as error:
+            self.notes[topic] = f"partitions unknown: {error.message}"
+            return
+        self._partitioned.add(topic)
+        self.notes.pop(topic, None)
+        if found != wanted:
+            self.notes[topic] = f"it has {found} partitions, not {wanted} as the profile says"
+            log.warning("%s: %s", topic, self.notes[topic])
 
     async def _prepare_later(self, namespace: str, room: str, kind: Kind) -> None:
         """Prepare a room whose broker was away, for as long as anybody publishes to it."""
@@ -196,6 +213,7 @@ class Rooms:
         try:
             while True:
                 try:
+                    await self._partition(route.topic)
                     await self._link.open(route)
                 except NotFound:
                     namespace = parse_topic(route.topic).namespace_path
