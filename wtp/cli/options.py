@@ -102,11 +102,19 @@ def load_settings(ctx: typer.Context, extra: Mapping[str, Any] | None = None) ->
     Raises:
         ConfigError: The profile, a variable or a value is wrong.
     """
+    return load(*sources(ctx, extra))
+
+
+def sources(
+    ctx: typer.Context, extra: Mapping[str, Any] | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Where `load_settings` gets settings from: the profile, and what is put over it by key."""
     values = environment(os.environ)
     given: Mapping[str, Any] = ctx.meta.get(VALUES, {})
     values.update({key: value for key, value in given.items() if value is not None})
     values.update({key: value for key, value in (extra or {}).items() if value is not None})
-    return load(ctx.meta.get(PROFILE) or os.environ.get("WTP_PROFILE") or DEFAULT_PROFILE, values)
+    profile = ctx.meta.get(PROFILE) or os.environ.get("WTP_PROFILE") or DEFAULT_PROFILE
+    return profile, values
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from wtp.cli.options import (
     Quiet,
     load_settings,
     option,
+    sources,
 )
 from wtp.cli.run import run_role
 
@@ -50,11 +51,12 @@ def router(
     and makes a certificate when there is none.
     """
     settings = load_settings(ctx)
-    from wtp.router.run import Router
+    from wtp.config.reload import Reload
+    from wtp.router.run import LIVE, Router
     from wtp.ui.router import announce, line, summary
 
     run_role(
-        Router(settings),
+        Router(settings, Reload(*sources(ctx), LIVE)),
         child=child,
         quiet=quiet,
         log_level=settings.logging.level,

@@ -94,7 +94,17 @@ def build(
 
     async def health(_: web.Request) -> web.Response:
         now = snapshot()
-        keys = ("status", "version", "uptime_s", "sessions", "connected", "broker", "notes")
+        keys = (
+            "status",
+            "version",
+            "uptime_s",
+            "sessions",
+            "connected",
+            "broker",
+            "notes",
+            "services",
+            "profile",
+        )
         return web.json_response({key: now[key] for key in keys})
 
     async def ready(_: web.Request) -> web.Response:

@@ -21,6 +21,7 @@ from wtp.children.broker import ensure_broker
 from wtp.clock import Clock, monotonic_us
 from wtp.config.address import is_loopback, join_address, split_address
 from wtp.config.load import broker_folder, certs_folder
+from wtp.config.reload import Reload
 from wtp.config.schema import Settings
 from wtp.errors import Refused, UsageError, WtpError
 from wtp.model import Kind
@@ -28,6 +29,7 @@ from wtp.router import https
 from wtp.router.link import BrokerLink
 from wtp.router.peer import Peer
 from wtp.router.rooms import Rooms
+from wtp.router.services import Services
 from wtp.transport.certs import Certificate, ensure_certificate
 from wtp.transport.limits import Limits
 from wtp.transport.server import Server, serve
@@ -35,6 +37,9 @@ from wtp.transport.session import Session, SessionEvents
 from wtp.wire import control
 
 log = logging.getLogger("wtp.router")
+
+LIVE = ("services", "service_defaults")
+"""Sections of a profile that may change while the router runs."""
 
 STATS_S = 1.0
 FREE_PORT_TRIES = 10
@@ -48,13 +53,16 @@ class Router:
 
     Args:
         settings: Profile.
+        reload: Looks after the profile, whose `LIVE` sections are taken over when they change.
 
     Raises:
         UsageError: It would listen on a public address without authentication.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, reload: Reload | None = None) -> None:
         self._settings = settings
+        self._reload = reload
+        self._services: Services | None = None
         self._host, self._port = split_address(settings.router.listen)
         if not is_loopback(self._host) and not settings.router.insecure_no_auth:
             raise UsageError(
@@ -95,6 +103,10 @@ class Router:
             link = self._link = BrokerLink(self._settings.broker)
             stack.push_async_callback(link.close)
             self._rooms = Rooms(self._settings, self._clock, link, admin, self._spawn)
+            self._services = Services(self._settings.router.queues)
+            stack.push_async_callback(self._services.close)
+            self._rooms.equip = self._services.equip
+            self._take(self._settings)
             stack.push_async_callback(self._cancel_tasks)
             tcp, self._server = await self._listen()
             stack.callback(tcp.close)
@@ -102,6 +114,8 @@ class Router:
             await self._serve_https(tcp, stack)
             self._spawn(link.watch())
             self._spawn(self._tick())
+            if self._reload is not None:
+                self._spawn(self._reload.watch(self._settings, self._take))
             self._spawn(self._look_at_default_room())
             ready(self._info())
             await self._stopping.wait()
@@ -137,9 +151,18 @@ class Router:
                 }
                 for track, route in (rooms.routes.items() if rooms else ())
             },
+            "services": self._services.snapshot() if self._services else {},
+            "profile": self._reload.snapshot() if self._reload else {},
             "refused": dict(self._refused),
             "transport": dict(self._server.counters) if self._server else {},
         }
+
+    def _take(self, settings: Settings) -> None:
+        """Use these HTTP processors from now on."""
+        assert self._services and self._rooms  # noqa: S101, PT018 - set before this is called
+        self._services.configure(settings.services, settings.service_defaults)
+        for route in self._rooms.routes.values():
+            self._services.equip(route)
 
     def _info(self) -> dict[str, Any]:
         assert self._server and self._certificate  # noqa: S101, PT018 - set before this is called
