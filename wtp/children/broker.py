@@ -31,12 +31,14 @@ def host_port(url: str, default_port: int) -> tuple[str, int]:
     """
     try:
         parts = urlsplit(url)
-        if parts.hostname:
+        if parts.hostname and "@" not in parts.netloc:
             return parts.hostname, parts.port or default_port
     except ValueError:
         pass
     raise BrokerUnavailable(
-        f"{url!r} is not a broker URL.", hint="Write pulsar://HOST:6650.", code="bad-url"
+        f"{url.rpartition('@')[2]!r} is not a broker URL.",
+        hint="Write pulsar://HOST:6650.",
+        code="bad-url",
     )
 
 
@@ -73,7 +75,8 @@ async def ensure_broker(
     """Start the embedded broker as a child when the settings allow it and nothing answers.
 
     Args:
-        settings: `broker.start` must be on and `broker.url` be on this machine.
+        settings: `broker.start` must be on and `broker.url` be one address on this machine,
+            without TLS: several hosts or TLS mean a cluster.
         say: Told in a sentence what was started.
 
     Returns:
@@ -83,7 +86,8 @@ async def ensure_broker(
         WtpError: It did not start, e.g. its folder is in use by another process; the error is
             the one it gave itself.
     """
-    if not settings.broker.start or not settings.broker.url.startswith("pulsar://"):
+    url = settings.broker.url
+    if not settings.broker.start or not url.startswith("pulsar://") or "," in url:
         return None
     host, port = host_port(settings.broker.url, BROKER_PORT)
     if not is_loopback(host) or await answers(host, port):
