@@ -56,8 +56,8 @@ _fields: dict[str, st.SearchStrategy[Any]] = {
 }
 MESSAGES: tuple[type[control.Message], ...] = (
     control.Hello, control.Welcome, control.Publish, control.Published, control.Receipt,
-    control.Stats, control.Ping, control.Pong, control.Offset, control.Flush, control.Flushed,
-    control.Drain, control.Error,
+    control.Rejected, control.Stats, control.Ping, control.Pong, control.Offset, control.Flush,
+    control.Flushed, control.Drain, control.Error,
 )  # fmt: skip
 
 

@@ -218,7 +218,8 @@ def test_publisher_killed_and_started_again_under_its_name(stage: Stage) -> None
     assert kept >= receipted
     assert texts[:kept] == [str(number) for number in range(1, kept + 1)]
     assert texts[kept:] == [f"again {number}" for number in range(1, 51)]
-    assert [message.seq for message in messages] == list(range(1, len(messages) + 1))
+    assert [message.seq for message in messages] == [*range(1, kept + 1), *range(1, 51)]
+    assert len({message.properties["instance"] for message in messages[:kept]}) == 1
     assert len({message.properties["instance"] for message in messages}) == 2
     check_router(router)
 
