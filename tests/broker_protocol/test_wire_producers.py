@@ -173,7 +173,7 @@ async def test_schemas(tmp_path: Path) -> None:
     async with bench(tmp_path) as b, await b.wire() as wire:
         wire.send(Cmd.GET_SCHEMA, GetSchema(1, "t"))
         assert (await wire.expect(GetSchemaResponse)).error == 11
-        schema = Schema("s", b"{}", 2)
+        schema = Schema("s", b'"int"', 2)
         wire.send(Cmd.GET_OR_CREATE_SCHEMA, GetOrCreateSchema(2, "t", schema))
         made = await wire.expect(GetOrCreateSchemaResponse)
         assert made.version == bytes(8)
@@ -182,7 +182,7 @@ async def test_schemas(tmp_path: Path) -> None:
         produced = await wire.produce(schema=schema)
         assert isinstance(produced, ProducerSuccess)
         assert produced.schema_version == bytes(8)
-        wire.send(Cmd.GET_OR_CREATE_SCHEMA, GetOrCreateSchema(4, "t", Schema("s", b"{} ", 2)))
+        wire.send(Cmd.GET_OR_CREATE_SCHEMA, GetOrCreateSchema(4, "t", Schema("s", b'"int" ', 2)))
         newer = await wire.expect(GetOrCreateSchemaResponse)
         assert newer.version == (1).to_bytes(8)
         wire.send(Cmd.GET_OR_CREATE_SCHEMA, GetOrCreateSchema(5, "t", Schema("s", b"", 9)))

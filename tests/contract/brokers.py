@@ -145,7 +145,7 @@ def receive(consumer: pulsar.Consumer, count: int, timeout_ms: int = 8000) -> li
 
 def drain(consumer: pulsar.Consumer, quiet_ms: int = 400) -> list[pulsar.Message]:
     """Receive and acknowledge until nothing comes."""
-    got = []
+    got: list[pulsar.Message] = []
     while True:
         try:
             message = consumer.receive(quiet_ms)
@@ -172,7 +172,7 @@ def empty(consumer: pulsar.Consumer, quiet_ms: int = QUIET_MS) -> bool:
 def read_all(client: pulsar.Client, topic: str, start: Any = None) -> list[str]:
     """Everything that a reader finds in a topic."""
     reader = client.create_reader(topic, start or pulsar.MessageId.earliest)
-    got = []
+    got: list[str] = []
     while reader.has_message_available():
         got.append(reader.read_next(8000).data().decode())
     reader.close()

@@ -104,6 +104,7 @@ class Producer(Message):
     access: int = pb(10, "int", default=0)
     topic_epoch: int | None = pb(11, "uint")
     txn_enabled: bool = pb(12, "bool", default=False)
+    initial_subscription: str | None = pb(13, "string")
 
 
 @dataclass(slots=True)

@@ -117,6 +117,7 @@ def _producer(link: Connection, message: Producer) -> None:
     if message.access not in list(Access):
         raise WireError("An unknown access mode.", hint="Use a Pulsar client.")
     _check_room(link, message.name or "")
+    _check_room(link, message.initial_subscription or "")
     topic = core.topic(message.topic)
     version = core.schemas.add(topic.name, message.schema)
     producer = TopicProducer(
@@ -132,6 +133,8 @@ def _producer(link: Connection, message: Producer) -> None:
         link.connected_at,
     )
     topic.add_producer(producer)
+    if message.initial_subscription and not topic.volatile:
+        topic.subscribe(message.initial_subscription, EARLIEST, durable=True)
     link.producers[message.producer_id] = (producer, topic)
     last = topic.log.last
     if not topic.waits or last is None:
@@ -204,7 +207,8 @@ def _subscribe(link: Connection, message: Subscribe) -> None:
         raise UsageError("The subscription has no name.", hint="Give it one.")
     _check_room(link, message.subscription)
     topic = core.topic(message.topic, create=message.force_topic_creation)
-    core.schemas.add(topic.name, message.schema)
+    idle = not topic.busy and topic.log.last is None
+    core.schemas.check_consumer(topic.name, message.schema, idle=idle)
     start = _start(message, topic)
     fresh = message.subscription not in topic.subscriptions
     subscription = topic.subscribe(message.subscription, start, durable=message.durable)

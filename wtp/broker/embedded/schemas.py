@@ -1,4 +1,4 @@
-"""Schemas of topics: kept, numbered, and compared by type; not checked for compatibility."""
+"""Schemas of topics: kept, numbered, and compatible with the newest one both ways (FULL)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from wtp.broker.embedded import avro
 from wtp.broker.embedded.commands import KeyValue, Schema
 from wtp.broker.naming import parse_topic
 from wtp.errors import BrokerError, StorageError
@@ -15,6 +16,9 @@ from wtp.errors import BrokerError, StorageError
 NO_SCHEMA = frozenset({0, 21})
 """Types that declare nothing: bytes, and AUTO_CONSUME."""
 
+AVRO = 4
+AVRO_TEXT = frozenset({2, 3, AVRO})
+"""Types whose definition is an Avro schema: JSON (old clients: anything), PROTOBUF, AVRO."""
 
 MAX_VERSIONS = 100
 """Schemas that one topic may have."""
@@ -44,7 +48,7 @@ class SchemaRegistry:
         """Keep a schema, when it is new; returns its version, empty for no schema.
 
         Raises:
-            BrokerError: code "incompatible": the topic has a schema of another type.
+            BrokerError: code "incompatible" with the topic's newest schema.
             StorageError: The disk refuses.
         """
         if schema is None or schema.type in NO_SCHEMA:
@@ -55,12 +59,10 @@ class SchemaRegistry:
         for number, old in enumerate(known):
             if old["type"] == record["type"] and old["data"] == record["data"]:
                 return number.to_bytes(8)
-        if known and known[-1]["type"] != record["type"]:
-            raise BrokerError(
-                f"Topic {topic} has a schema of type {known[-1]['type']}, not {record['type']}.",
-                hint="Use the topic's schema type, or another topic.",
-                code="incompatible",
-            )
+        if schema.type == AVRO:
+            avro.check(schema.data)
+        if known:
+            _check(topic, known[-1], schema)
         if len(known) >= MAX_VERSIONS:
             raise BrokerError(
                 f"Topic {topic} has {len(known)} schemas already.",
@@ -70,6 +72,32 @@ class SchemaRegistry:
         self._schemas[key] = [*known, record]
         self._save()
         return len(known).to_bytes(8)
+
+    def check_consumer(self, topic: str, schema: Schema | None, *, idle: bool) -> None:
+        """Let a consumer in with a schema that reads the topic's; an idle topic takes it over.
+
+        Args:
+            topic: The topic's name.
+            schema: What the consumer brings.
+            idle: Whether the topic has neither messages nor clients.
+
+        Raises:
+            BrokerError: code "incompatible"; also for a schema on messages that have none.
+            StorageError: The disk refuses.
+        """
+        if schema is None or schema.type in NO_SCHEMA:
+            return
+        known = self._schemas.get(str(parse_topic(topic).whole), [])
+        if known:
+            _check(topic, known[-1], schema)
+        elif idle:
+            self.add(topic, schema)
+        else:
+            raise BrokerError(
+                f"Topic {topic} has messages or clients, and no schema to check against.",
+                hint="Subscribe without a schema, or publish with one first.",
+                code="incompatible",
+            )
 
     def get(self, topic: str, version: bytes | None = None) -> tuple[Schema, bytes] | None:
         """Return a schema and its version, the newest by default; None when there is none."""
@@ -96,6 +124,24 @@ class SchemaRegistry:
             raise StorageError(
                 f"{self._path} cannot be written: {error}.", hint="Check space and rights."
             ) from error
+
+
+def _check(topic: str, newest: dict[str, Any], schema: Schema) -> None:
+    """Refuse a schema that does not go with the newest one."""
+    if newest["type"] != schema.type:
+        raise BrokerError(
+            f"Topic {topic} has a schema of type {newest['type']}, not {schema.type}.",
+            hint="Use the topic's schema type, or another topic.",
+            code="incompatible",
+        )
+    if schema.type in AVRO_TEXT and not avro.both_ways(
+        schema.data, base64.b64decode(newest["data"])
+    ):
+        raise BrokerError(
+            f"The schema and the newest one of topic {topic} cannot read each other's messages.",
+            hint="Give new fields a default, or use another topic.",
+            code="incompatible",
+        )
 
 
 def _record(schema: Schema) -> dict[str, Any]:
