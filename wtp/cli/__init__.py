@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "publish": ("wtp.cli.publish", "Send a camera, a video, chat lines or data to a room."),
     "consume": ("wtp.cli.consume", "Read a room's video, audio, chat or data from the broker."),
     "replay": ("wtp.cli.replay", "Play the past of a room, all tracks in step."),
+    "processor": ("wtp.cli.processor", "Apply code to objects, in the path or topic to topic."),
     "topics": ("wtp.cli.topics", "Create, list, describe and delete topics."),
     "certs": ("wtp.cli.certs", "Create and show the router's development certificate."),
     "bench": ("wtp.cli.bench", "Measure latency and throughput, against a direct baseline."),

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wtp.errors import UsageError, WtpError
-from wtp.model import clean_name
+from wtp.model import Kind, clean_name
 
 DEFAULT_FUNCTION = "process"
 """What a file or module without `:function` means."""
@@ -35,6 +35,11 @@ BUILTINS = {
     "chat-filter": "Chat lines with the words of a list masked.",
 }
 """Name to what it does; each is a file of `wtp/processor/builtin`."""
+
+_USUAL_KINDS = {"loudness": Kind.AUDIO, "chat-filter": Kind.CHAT}
+_PICTURES = (Kind.VIDEO, Kind.SCREEN)
+_KINDS: dict[str, tuple[Kind, ...]] = {"motion": _PICTURES, "thumbnail": _PICTURES}
+_KINDS |= {"loudness": (Kind.AUDIO,), "chat-filter": (Kind.CHAT,)}
 
 CODE_HINT = "Write module:function, file.py:function or one of " + ", ".join(BUILTINS) + "."
 
@@ -74,6 +79,24 @@ class CodeSpec:
     is_file: bool
     builtin: bool
     name: str
+
+    @property
+    def usual_kind(self) -> Kind:
+        """What it is for when nobody says: a built-in's own kind, else video."""
+        return _USUAL_KINDS.get(self.name, Kind.VIDEO) if self.builtin else Kind.VIDEO
+
+    def check_kind(self, kind: Kind) -> None:
+        """See that a built-in can do something with a kind.
+
+        Raises:
+            UsageError: It is made for another one.
+        """
+        kinds = _KINDS.get(self.name) if self.builtin else None
+        if kinds and kind not in kinds:
+            raise UsageError(
+                f"{self.name} is for {' and '.join(kinds)}, not for {kind}.",
+                hint="Choose another --code.",
+            )
 
     @classmethod
     def parse(cls, text: str) -> CodeSpec:

@@ -96,7 +96,11 @@ def make_runner(
         timeout_s: Time for one object, in seconds.
         reload: Load the code again when its file changes.
         max_memory_bytes: Of data that each process may have; 0 sets no limit.
+
+    Raises:
+        UsageError: A built-in is not made for this kind.
     """
+    spec.check_kind(kind)
     if spec.builtin and spec.name == "passthrough":
         return Bare(spec)
     return Isolated(spec, kind, workers, timeout_s, reload, max_memory_bytes)
