@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 from wtp.clock import monotonic_us
 from wtp.config.schema import Settings
@@ -27,6 +27,8 @@ from wtp.replayer.survey import Extent, read_one, start_for, survey
 from wtp.replayer.topics import find_topics
 
 LOGGER = logging.getLogger("wtp.replayer")
+
+T = TypeVar("T")
 
 BATCH = 256
 """Objects handed to the sink in one call."""
@@ -137,9 +139,6 @@ class Replayer:
             self.state = "stopped"
             self._ended_us = self._ended_us or monotonic_us()
             self.ledger.drop("stopped", self.ledger.in_flight)
-            self._late += self._merge.late
-            self._skipped += sum(source.skipped for source in self._sources)
-            self._merge, self._sources = Merge([]), []
             await self._leave()
 
     async def _until_stopped(self, work: Any) -> None:
@@ -154,11 +153,12 @@ class Replayer:
             task.cancel()
 
     async def _leave(self) -> None:
-        """Close the sink, then the clients, in bounded time."""
+        """Close the sink, the readers and the clients, in bounded time."""
 
         async def leave() -> None:
             await self.sink.close()
-            await asyncio.gather(*(client.close() for client in self._clients.values()))
+            await self._close_sources()
+            await _all(client.close() for client in self._clients.values())
 
         leaving = asyncio.create_task(leave())
         await asyncio.wait({leaving}, timeout=LEAVE_S)
@@ -208,7 +208,7 @@ class Replayer:
     async def _look(self) -> dict[str, Extent | None]:
         """The ends of every topic, as of now."""
         clients = self._clients.items()
-        found = await asyncio.gather(*(survey(client, topic) for topic, client in clients))
+        found = await _all(survey(client, topic) for topic, client in clients)
         return dict(zip(self._clients, found, strict=True))
 
     async def _open(self, group: asyncio.TaskGroup, span: Span) -> None:
@@ -218,7 +218,7 @@ class Replayer:
             for topic, client in self._clients.items()
         ]
         self._merge = Merge(self._sources)
-        await asyncio.gather(*(self._open_one(source, span) for source in self._sources))
+        await _all(self._open_one(source, span) for source in self._sources)
         self._readers = [group.create_task(source.run()) for source in self._sources]
 
     async def _open_one(self, source: Source, span: Span) -> None:
@@ -238,7 +238,7 @@ class Replayer:
         for task in self._readers:
             task.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
-        await asyncio.gather(*(source.close() for source in self._sources))
+        await _all(source.close() for source in self._sources)
 
     async def _play(self, group: asyncio.TaskGroup) -> None:
         """Hand objects on when they are due."""
@@ -381,6 +381,13 @@ class Replayer:
         from wtp.broker.connect import administer
 
         return administer(self.settings.broker)
+
+
+async def _all(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Do things side by side; the first that fails ends the others."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work) for work in works]
+    return [task.result() for task in tasks]
 
 
 @contextlib.contextmanager

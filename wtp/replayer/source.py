@@ -6,12 +6,14 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from wtp.clock import monotonic_us
 from wtp.consumer.item import Place, read_place
 from wtp.errors import BrokerUnavailable, WtpError
 from wtp.replayer.merge import Entry
 from wtp.replayer.placed import place_in_time
 from wtp.replayer.ports import Broker, Message, Reader
 from wtp.replayer.request import Request, Span
+from wtp.replayer.survey import open_reader
 from wtp.replayer.when import NEVER_US
 
 QUEUE = 200
@@ -22,6 +24,9 @@ QUEUE_BYTES = 16 * 1024 * 1024
 
 AFTER_US = 10_000_000
 """So far beyond the end of the span a topic is read for objects that came late."""
+
+LIVE_US = 1_000_000
+"""Who reaches the newest message of less than so long ago has caught up."""
 
 RETRY_S = 0.5
 
@@ -61,6 +66,7 @@ class Source:
         self._span = Span()
         self._reader: Reader | None = None
         self._end: Place | None = None
+        self._asked_us = 0
         self._place: Place = (-1, -1, -1)
         self._position = ""
         self._track_us: dict[str, int] = {}
@@ -98,8 +104,8 @@ class Source:
             inclusive = end is None
             self._place = end or self._place
         self._position = start
-        self._reader = await self.client.reader(
-            self.topic, start=start, inclusive=inclusive, queue=QUEUE
+        self._reader = await open_reader(
+            self.client, self.topic, start=start, inclusive=inclusive, queue=QUEUE
         )
 
     async def run(self) -> None:
@@ -136,6 +142,10 @@ class Source:
         if not self._request.follow:
             self.ended = True
             return
+        if monotonic_us() - self._asked_us < LIVE_US:
+            self.live = True
+            return
+        self._asked_us = monotonic_us()
         newest = await self.client.last_position(self.topic)
         if newest is not None and read_place(newest)[:2] > self._place[:2]:
             self._end = read_place(newest)
@@ -145,7 +155,7 @@ class Source:
     async def _wait_for_room(self) -> None:
         """Wait until the queue was emptied; whoever was live has fallen behind by then."""
         if self.live:
-            self.live, self._end = False, self._place
+            self.live, self._end, self._asked_us = False, self._place, 0
         self._room.clear()
         await self._room.wait()
 
@@ -184,8 +194,12 @@ class Source:
         started = self._place[0] >= 0
         while not self._closed:
             try:
-                self._reader = await self.client.reader(
-                    self.topic, start=self._position, inclusive=not started, queue=QUEUE
+                self._reader = await open_reader(
+                    self.client,
+                    self.topic,
+                    start=self._position,
+                    inclusive=not started,
+                    queue=QUEUE,
                 )
             except WtpError as error:
                 self._note(f"{self.topic} cannot be read at the moment: {error.message}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 
 from wtp.consumer.item import Place, read_place
-from wtp.errors import BrokerUnavailable
+from wtp.errors import BrokerUnavailable, WtpError
 from wtp.replayer.ports import Broker, Message, Reader
 
 ANSWER_S = 10.0
@@ -59,9 +60,27 @@ async def survey(client: Broker, topic: str) -> Extent | None:
     return Extent(first, last)
 
 
+async def open_reader(
+    client: Broker, topic: str, *, start: str, queue: int, inclusive: bool = True
+) -> Reader:
+    """Open a reader, or, when cancelled, close it before the error goes on.
+
+    A reader that nobody takes from would hold its client up for ever when that is closed.
+    """
+    opening = asyncio.create_task(
+        client.reader(topic, start=start, inclusive=inclusive, queue=queue)
+    )
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        with contextlib.suppress(WtpError):
+            await (await opening).close()
+        raise
+
+
 async def read_one(client: Broker, topic: str, start: str) -> Message | None:
     """The first message from a position on; None when nothing comes."""
-    reader = await client.reader(topic, start=start, queue=1)
+    reader = await open_reader(client, topic, start=start, queue=1)
     try:
         return await _within(reader, ANSWER_S)
     finally:
@@ -70,7 +89,7 @@ async def read_one(client: Broker, topic: str, start: str) -> Message | None:
 
 async def read_last(client: Broker, topic: str, newest: str) -> Message | None:
     """The newest message: the last one of its entry when that is a batch."""
-    reader = await client.reader(topic, start=newest, queue=10)
+    reader = await open_reader(client, topic, start=newest, queue=10)
     entry = read_place(newest)[:2]
     try:
         found = last = await _within(reader, ANSWER_S)
@@ -111,7 +130,7 @@ async def start_for(client: Broker, topic: str, extent: Extent, at_us: int) -> s
     if at_ms > extent.last.publish_ms:
         return ""
     # A reader at the end has nothing to hand over from before the seek but newer messages.
-    reader = await client.reader(topic, start="latest", queue=1)
+    reader = await open_reader(client, topic, start="latest", queue=1)
     try:
         await reader.seek_ms(at_ms)
         while True:

@@ -48,6 +48,8 @@ def clock(at_us: int | None) -> str:
 
 def speed(snapshot: Snapshot) -> str:
     """The speed asked for, and the one reached when it has no limit."""
+    if snapshot["state"] == "live":
+        return "as it comes"
     if snapshot["speed"]:
         return f"{snapshot['speed']:g}x"
     reached = factor(snapshot)
