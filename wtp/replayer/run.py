@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
@@ -15,15 +15,13 @@ from wtp.consumer.output import Finished
 from wtp.consumer.places import reach
 from wtp.metrics import Ledger
 from wtp.replayer.figures import Figures
-from wtp.replayer.merge import Merge
 from wtp.replayer.pace import MAX_SPEED, Pace
 from wtp.replayer.placed import Played, played
 from wtp.replayer.ports import Broker, Directory
-from wtp.replayer.request import Request, Span
+from wtp.replayer.request import Request
 from wtp.replayer.sink import OutputSink, Sink
-from wtp.replayer.source import Source
-from wtp.replayer.span import bounds, check_found, check_request, find_span
-from wtp.replayer.survey import Extent, read_one, start_for, survey
+from wtp.replayer.span import check_request
+from wtp.replayer.tape import Tape
 from wtp.replayer.topics import find_topics
 
 LOGGER = logging.getLogger("wtp.replayer")
@@ -73,18 +71,11 @@ class Replayer:
         self.pace = Pace(request.speed)
         self.state = "starting"
         self.topics: tuple[str, ...] = ()
-        self._make_broker = broker or self._connect
         self._make_directory = directory or self._administer
-        self._clients: dict[str, Broker] = {}
-        self._extents: dict[str, Extent | None] = {}
-        self._span = Span()
-        self._sources: list[Source] = []
-        self._readers: list[asyncio.Task[None]] = []
-        self._merge = Merge([])
         self._wake = asyncio.Event()
+        self.tape = Tape(request, broker or self._connect, self._wake, LOGGER.warning)
         self._stop = asyncio.Event()
         self._target_us: int | None = None
-        self._late = self._skipped = 0
         self._started_us = self._ended_us = 0
 
     # What somebody at the keyboard can do; also while it runs.
@@ -104,9 +95,9 @@ class Replayer:
         here_us = self._target_us or self.figures.newest_us
         if here_us is None or self.state not in ("playing", "live"):
             return
-        first_us, last_us = bounds(self._extents) or (here_us, here_us)
-        low_us = max(self._span.from_us, first_us)
-        high_us = min(self._span.to_us, max(last_us, here_us))
+        first_us, last_us = self.tape.bounds() or (here_us, here_us)
+        low_us = max(self.tape.span.from_us, first_us)
+        high_us = min(self.tape.span.to_us, max(last_us, here_us))
         self._target_us = max(low_us, min(high_us, here_us + by_us))
         self._wake.set()
 
@@ -157,8 +148,7 @@ class Replayer:
 
         async def leave() -> None:
             await self.sink.close()
-            await self._close_sources()
-            await _all(client.close() for client in self._clients.values())
+            await self.tape.close()
 
         leaving = asyncio.create_task(leave())
         await asyncio.wait({leaving}, timeout=LEAVE_S)
@@ -172,10 +162,10 @@ class Replayer:
         async with self._make_directory() as directory:
             self.topics = await find_topics(self.settings, self.request, directory, LOGGER.warning)
         await self.sink.open(self.topics)
-        await self._survey()
+        await self.tape.survey(self.topics)
         async with asyncio.TaskGroup() as group:
-            await self._open(group, self._span)
-            first_us, last_us = bounds(self._extents) or (None, None)
+            await self.tape.open(group)
+            first_us, last_us = self.tape.bounds() or (None, None)
             self.state, self._started_us = "playing", monotonic_us()
             ready({"topics": list(self.topics), "broker": broker.url, "room": self.room,
                    "from_us": first_us, "to_us": last_us})  # fmt: skip
@@ -185,60 +175,12 @@ class Replayer:
             await self._play(group)
             self._ended_us = monotonic_us()
             watching.cancel()
-            await self._close_sources()
+            await self.tape.stop()
 
     @property
     def room(self) -> str:
         """The room that is played."""
         return self.settings.rooms.room
-
-    async def _survey(self) -> None:
-        """Look at the ends of all topics, and find the part to be played."""
-        for topic in self.topics:
-            self._clients[topic] = self._make_broker()
-        self._extents = await self._look()
-        self._span = find_span(self.request, self._extents, LOGGER.warning)
-        for moment in (self.request.start, self.request.end):
-            if moment and moment.position:
-                topic = self.topics[0]
-                message = await read_one(self._clients[topic], topic, moment.position)
-                if message is not None:
-                    check_found(moment, topic, message.position)
-
-    async def _look(self) -> dict[str, Extent | None]:
-        """The ends of every topic, as of now."""
-        clients = self._clients.items()
-        found = await _all(survey(client, topic) for topic, client in clients)
-        return dict(zip(self._clients, found, strict=True))
-
-    async def _open(self, group: asyncio.TaskGroup, span: Span) -> None:
-        """Open a reader for every topic and let them fill their queues."""
-        self._sources = [
-            Source(client, topic, self.request, self._wake, LOGGER.warning)
-            for topic, client in self._clients.items()
-        ]
-        self._merge = Merge(self._sources)
-        await _all(self._open_one(source, span) for source in self._sources)
-        self._readers = [group.create_task(source.run()) for source in self._sources]
-
-    async def _open_one(self, source: Source, span: Span) -> None:
-        extent = self._extents[source.topic]
-        if extent is None:
-            await source.open(span, "", None, inclusive=True)
-            return
-        if span.from_place:
-            start = ":".join(str(part) for part in span.from_place[:2])
-        elif span.from_us:
-            start = await start_for(source.client, source.topic, extent, span.from_us)
-        else:
-            start = "earliest"
-        await source.open(span, start, extent.end, inclusive=True)
-
-    async def _close_sources(self) -> None:
-        for task in self._readers:
-            task.cancel()
-        await asyncio.gather(*self._readers, return_exceptions=True)
-        await _all(source.close() for source in self._sources)
 
     async def _play(self, group: asyncio.TaskGroup) -> None:
         """Hand objects on when they are due."""
@@ -252,7 +194,7 @@ class Replayer:
                 await self._hand_on(batch)
                 await asyncio.sleep(0)  # the readers fill their queues meanwhile
                 continue
-            if self._merge.finished:
+            if self.tape.merge.finished:
                 return
             self._look_whether_live()
             await self._wait(self._next_in_s(), idle_s)
@@ -260,7 +202,7 @@ class Replayer:
     def _due(self) -> list[Played]:
         """The objects whose time has come, in order."""
         batch: list[Played] = []
-        merge, pace = self._merge, self.pace
+        merge, pace = self.tape.merge, self.pace
         merge.take_in()
         if pace.paused:
             return batch
@@ -276,7 +218,7 @@ class Replayer:
 
     def _next_in_s(self) -> float | None:
         """Seconds until the next object is due; None when something else has to happen first."""
-        next_us = self._merge.next_us()
+        next_us = self.tape.merge.next_us()
         if next_us is None or self.pace.paused:
             return None
         return self.pace.wait_us(next_us) / 1e6
@@ -305,32 +247,26 @@ class Replayer:
             self.stop()
 
     def _look_whether_live(self) -> None:
-        if self.state != "playing" or not self.request.follow or len(self._merge):
+        if self.state != "playing" or not self.request.follow or len(self.tape.merge):
             return
-        if all(source.live for source in self._sources):
+        if self.tape.live:
             self.state = "live"
             LOGGER.info("Everything that was there is played: going on live.")
 
     async def _jump_now(self, group: asyncio.TaskGroup) -> None:
         """Read again from another time on."""
         target_us, self._target_us = self._target_us or 0, None
-        await self._close_sources()
-        self._late += self._merge.late
-        self._skipped += sum(source.skipped for source in self._sources)
-        if self.request.follow:
-            self._extents = await self._look()
-        span = Span(from_us=target_us, to_us=self._span.to_us, to_place=self._span.to_place)
+        await self.tape.open(group, target_us)
         self.state = "playing"
         self.figures.jumped(target_us)
         self.pace.reset()
-        await self._open(group, span)
 
     async def _watch(self) -> None:
         """Say when the broker is lost and when it is back."""
         lost = False
         while True:
             await asyncio.sleep(WATCH_S)
-            gone = any(not source.connected for source in self._sources)
+            gone = not self.tape.connected
             if gone != lost:
                 lost = gone
                 word = "lost. Waiting for it" if lost else "back. Replay goes on"
@@ -346,10 +282,9 @@ class Replayer:
         """
         now_us = self._ended_us or monotonic_us()
         started_us = self._started_us or now_us
-        first_us, last_us = bounds(self._extents) or (None, None)
-        begin_us = max(self._span.from_us, first_us) if first_us is not None else None
-        until_us = min(self._span.to_us, last_us) if last_us is not None else None
-        sources = self._sources
+        first_us, last_us = self.tape.bounds() or (None, None)
+        begin_us = max(self.tape.span.from_us, first_us) if first_us is not None else None
+        until_us = min(self.tape.span.to_us, last_us) if last_us is not None else None
         return {
             "state": self.state,
             "room": self.room,
@@ -363,10 +298,10 @@ class Replayer:
             "played_us": self.figures.played_us,
             "duration_s": round((now_us - started_us) / 1e6, 3),
             **self.figures.snapshot(),
-            "late": self._late + self._merge.late,
-            "skipped": self._skipped + sum(source.skipped for source in sources),
-            "held": len(self._merge),
-            "held_bytes": self._merge.held_bytes,
+            "late": self.tape.late,
+            "skipped": self.tape.skipped,
+            "held": len(self.tape.merge),
+            "held_bytes": self.tape.merge.held_bytes,
             "delivered": self.ledger.delivered,
             "dropped": dict(self.ledger.dropped),
             "in_flight": self.ledger.in_flight,
@@ -381,13 +316,6 @@ class Replayer:
         from wtp.broker.connect import administer
 
         return administer(self.settings.broker)
-
-
-async def _all(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Do things side by side; the first that fails ends the others."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(work) for work in works]
-    return [task.result() for task in tasks]
 
 
 @contextlib.contextmanager

@@ -84,17 +84,16 @@ class Source:
         """Whether the broker is there at this moment."""
         return self._reader is None or self._reader.connected
 
-    async def open(self, span: Span, start: str, end: Place | None, *, inclusive: bool) -> None:
+    async def open(self, span: Span, start: str, end: Place | None) -> None:
         """Begin to read.
 
         Args:
             span: What of it is wanted.
             start: `earliest` or a position; "" for nothing of what is there.
             end: Place of the newest message; None for an empty topic.
-            inclusive: Whether the message at the start is wanted.
         """
         self._span, self._end = span, end
-        nothing = not start or end is None
+        nothing, inclusive = not start or end is None, True
         if nothing and not self._request.follow:
             self.ended = True
             return
