@@ -189,9 +189,17 @@ class Stage(Processes):
         """Start a command as a user would, in the stage's folder."""
         return self(*args, stdin=stdin, env={**self.env, **(env or {})}, cwd=cwd or self.folder)
 
-    def child(self, *args: str, env: Mapping[str, str] | None = None) -> Run:
-        """Start a command whose events are read."""
-        return self._start([*args, "--child"], env or {})
+    def child(
+        self, *args: str, env: Mapping[str, str] | None = None, entry: Sequence[str] = ("wtp",)
+    ) -> Run:
+        """Start a command whose events are read.
+
+        Args:
+            args: The command line behind `wtp`.
+            env: Variables over those of the stage.
+            entry: The module that is run, and words before the command.
+        """
+        return self._start([*args, "--child"], env or {}, entry)
 
     def typed(self, *args: str, env: Mapping[str, str] | None = None) -> tuple[Run, Lines]:
         """Start a command with a standard input that stays open, and what writes to it."""
@@ -203,8 +211,10 @@ class Stage(Processes):
         """Variables by which processes are known as the stage's, and their temporary folder."""
         return {MARK: self._mark, "TMPDIR": str(self.temp)}
 
-    def _start(self, args: list[str], env: Mapping[str, str]) -> Run:
-        argv = [sys.executable, "-m", "wtp", *args]
+    def _start(
+        self, args: list[str], env: Mapping[str, str], entry: Sequence[str] = ("wtp",)
+    ) -> Run:
+        argv = [sys.executable, "-m", *entry, *args]
         stem = self.folder / f"process-{len(self._all)}"
         out, err = stem.with_suffix(".out"), stem.with_suffix(".err")
         variables = {**os.environ, **self.env, **env, **self.mark}
