@@ -149,10 +149,10 @@ class Outlet:
 
     async def _producer(self, topic: str, name: str) -> Producer:
         key = (topic, name)
+        if not self.connected:
+            raise self._missing()
         opening = self._producers.get(key)
         if opening is None:
-            if not self.connected:
-                raise self._missing()
             opening = self._producers[key] = asyncio.create_task(self._open(topic, name))
             opening.add_done_callback(lambda task: self._opened(key, task))
             self._make_room()

@@ -14,8 +14,9 @@ from typing import Any
 
 from aiohttp import web
 
+from wtp.broker.messages import permanent
 from wtp.clock import monotonic_us
-from wtp.errors import BrokerError, Refused, WireError
+from wtp.errors import BrokerError, Refused, WireError, WtpError
 from wtp.metrics import Latency, Ledger
 from wtp.model import Kind, Object
 from wtp.processor.code import CodeFailed, CodeMissing
@@ -48,6 +49,10 @@ _CODES = {"media-type": 415, "too-large": 413}
 
 class Again(Exception):
     """An object cannot be served now; the argument says why."""
+
+
+class Never(Exception):
+    """The broker refuses an object for good; the arguments are the reason's name and a sentence."""
 
 
 class Server:
@@ -165,6 +170,10 @@ class Server:
         except OutOfTurn as error:
             self.ledger.drop(error.code)
             return _error(422 if error.code == "late" else 503, error.message)
+        except Never as error:
+            reason, sentence = error.args
+            self.ledger.drop(reason)
+            return _error(_CODES.get(reason, 400), sentence)
         except (CodeMissing, Again) as error:
             self.ledger.drop("unavailable")
             return _error(503, str(error))
@@ -231,9 +240,11 @@ class Server:
             async with asyncio.timeout(RECEIPT_S):
                 await asyncio.gather(*receipts)
         except (BrokerError, Refused, TimeoutError) as error:
-            lane.fail(obj.seq)
             for receipt in receipts:
                 receipt.cancel()
+            if isinstance(error, WtpError) and permanent(error):
+                raise Never(error.code, str(error)) from error
+            lane.fail(obj.seq)
             raise Again(str(error) or f"No receipt within {RECEIPT_S:g} s.") from error
 
     def _refuse(self, status: int, sentence: str, retry_after_s: int = 0) -> web.Response:
