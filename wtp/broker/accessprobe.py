@@ -132,13 +132,13 @@ async def _enter(
             first = await _ask(reader, writer, hello)
         except TimeoutError:
             raise no_pulsar(place, "accepts connections but says nothing") from None
-        except ssl.SSLError as error:  # with TLS 1.3 a refused certificate shows only here
-            raise tls_fault(place, error, broker) from error
         except OSError:
             first = b""
     finally:
         await _leave(writer)
     if not first:
+        if context is not None:
+            await _listen(place, context, broker)
         await _closed(place)
     return _read(first, place, broker, secret)
 
@@ -202,6 +202,28 @@ async def _leave(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
     with contextlib.suppress(OSError):
         await writer.wait_closed()
+
+
+async def _listen(place: Address, context: ssl.SSLContext, broker: BrokerSettings) -> None:
+    """Hear why a server closes after TLS; with TLS 1.3 it refuses a certificate only then.
+
+    Nothing is sent: what arrives at a closed socket makes it reset the connection, and the reason
+    is lost.
+
+    Raises:
+        WtpError: It said why.
+    """
+    reader, writer = await _reach(place)
+    try:
+        await _secure(place, writer, context)
+        async with asyncio.timeout(CONNECT_S):
+            await reader.read(1)
+    except ssl.SSLError as error:
+        raise tls_fault(place, error, broker) from error
+    except (OSError, TimeoutError):
+        return
+    finally:
+        await _leave(writer)
 
 
 async def _closed(place: Address) -> NoReturn:
