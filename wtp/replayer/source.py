@@ -109,19 +109,21 @@ class Source:
 
     async def run(self) -> None:
         """Fill the queue until the end, or for ever when following."""
-        while not self.ended and self._reader is not None:
+        while self._reader is not None:
+            if self._at_end():
+                await self._arrive()
+            self._wake.set()
+            if self.ended:
+                return
+            if self._full:
+                await self._wait_for_room()
+                continue
             try:
                 await self._fill(self._reader)
             except BrokerUnavailable:
                 if self._closed:
                     return
                 await self._open_again()
-                continue
-            if self._at_end():
-                await self._arrive()
-            self._wake.set()
-            if self._full and not self.ended:
-                await self._wait_for_room()
 
     async def _fill(self, reader: Reader) -> None:
         """Take one message, and with it all that is there and fits."""
@@ -134,7 +136,8 @@ class Source:
         return len(self.queue) >= QUEUE or self._bytes > QUEUE_BYTES
 
     def _at_end(self) -> bool:
-        return not self.live and (self._end is None or self._place >= self._end)
+        done = self.live or self.ended
+        return not done and (self._end is None or self._place >= self._end)
 
     async def _arrive(self) -> None:
         """The newest message known was read: the end, or time to look for a newer one."""
