@@ -130,7 +130,7 @@ async def test_objects_go_on_with_their_stamps_and_say_where_from(running: Broke
     async with working(worker), feeding(running.url) as feed:
         await feed.send(Kind.CHAT, range(1, 101), author="me")
         got = await read(running.url, CHAT + "-passthrough", 100)
-        await until(lambda: worker.ledger.in_flight == 0)
+        await until(lambda: worker.figures.ledger.in_flight == 0)
         assert worker.snapshot()["connected"]
     source = await read(running.url, CHAT, 1)
     assert seqs(got) == list(range(1, 101))
@@ -141,8 +141,8 @@ async def test_objects_go_on_with_their_stamps_and_say_where_from(running: Broke
     assert first.pop("processor") == "passthrough"
     assert first == dict(source[0].properties)
     assert (got[0].key, got[0].event_ms) == (source[0].key, source[0].event_ms)
-    assert worker.ledger.snapshot()["delivered"] == 100
-    assert worker.ledger.balanced
+    assert worker.figures.ledger.snapshot()["delivered"] == 100
+    assert worker.figures.ledger.balanced
 
 
 async def test_what_was_read_is_not_read_again(running: BrokerThread) -> None:
@@ -151,8 +151,8 @@ async def test_what_was_read_is_not_read_again(running: BrokerThread) -> None:
             worker = Worker(settings(running.url), Kind.CHAT, PASS)
             async with working(worker):
                 await feed.send(Kind.CHAT, range(10 * turn, 10 * turn + 10))
-                await until(lambda worker=worker: worker.ledger.delivered >= 10)
-            assert worker.ledger.offered == 10
+                await until(lambda worker=worker: worker.figures.ledger.delivered >= 10)
+            assert worker.figures.ledger.offered == 10
     got = await read(running.url, CHAT + "-passthrough", 20)
     assert seqs(got) == list(range(10, 30))
 
@@ -172,15 +172,17 @@ async def test_other_kinds_and_several_outputs(running: BrokerThread, tmp_path: 
         await feed.send(Kind.CHAT, range(1, 5))
         got = await read(running.url, DATA, 4)
         dead = await read(running.url, CHAT + "-dead", 1)
-        await until(lambda: worker.ledger.in_flight == 0)
+        await until(lambda: worker.figures.ledger.in_flight == 0)
     assert [m.payload for m in got] == [b'{"n":1}', b'{"n":-1}', b'{"n":4}', b'{"n":-4}']
     assert {m.key for m in got} == {"default/me/cam-mine"}
     assert {m.properties["source_track"] for m in got} == {"default/me/cam"}
     assert {m.properties["kind"] for m in got} == {"data"}
     assert dead[0].payload == b"3"
     assert "three" in dead[0].properties["error"]
-    snapshot = worker.ledger.snapshot()
+    snapshot = worker.figures.ledger.snapshot()
     assert snapshot["dropped"] == {"filtered": 1, "exception": 1}
+    assert worker.snapshot()["dead_letters"] == 1
+    assert worker.snapshot()["took"]["n"] == 4
     assert snapshot["delivered"] == 2
 
 
@@ -189,12 +191,12 @@ async def test_copies_share_the_tracks_in_order(running: BrokerThread) -> None:
     tracks = [f"default/me/track-{i}" for i in range(8)]
 
     def done() -> int:
-        return first.ledger.delivered + second.ledger.delivered
+        return first.figures.ledger.delivered + second.figures.ledger.delivered
 
     async with feeding(running.url) as feed, working(first):
         for track in tracks:
             await feed.send(Kind.CHAT, range(1, 21), track=track)
-        await until(lambda: first.ledger.delivered == 160)
+        await until(lambda: first.figures.ledger.delivered == 160)
         async with working(second):
             for start in range(21, 101, 20):
                 for track in tracks:
@@ -207,8 +209,8 @@ async def test_copies_share_the_tracks_in_order(running: BrokerThread) -> None:
     got = await read(running.url, CHAT + "-passthrough", 960)
     for track in tracks:
         assert seqs([m for m in got if m.key == track]) == list(range(1, 121))
-    assert first.ledger.delivered
-    assert second.ledger.delivered
+    assert first.figures.ledger.delivered
+    assert second.figures.ledger.delivered
 
 
 async def test_what_comes_again_is_kept_once(running: BrokerThread) -> None:
@@ -218,12 +220,12 @@ async def test_what_comes_again_is_kept_once(running: BrokerThread) -> None:
     for name in ("one", "two"):
         worker = Worker(settings(running.url), Kind.CHAT, PASS, subscription=name)
         async with working(worker):
-            await until(lambda worker=worker: worker.ledger.delivered == 50)
+            await until(lambda worker=worker: worker.figures.ledger.delivered == 50)
     async with feeding(running.url) as feed:
         await feed.send(Kind.CHAT, range(51, 52))
         worker = Worker(settings(running.url), Kind.CHAT, PASS, subscription="two")
         async with working(worker):
-            await until(lambda: worker.ledger.delivered == 1)
+            await until(lambda: worker.figures.ledger.delivered == 1)
     got = await read(running.url, CHAT + "-passthrough", 51)
     assert seqs(got) == list(range(1, 52))
 
@@ -248,21 +250,21 @@ async def test_the_broker_may_go_and_come_back(tmp_path: Path) -> None:
         await ready.wait()
         async with feeding(url) as feed:
             await feed.send(Kind.CHAT, range(1, 11))
-        await until(lambda: worker.ledger.delivered == 10)
+        await until(lambda: worker.figures.ledger.delivered == 10)
         before.call(before.server.close())
     await until(lambda: not worker.snapshot()["connected"])
     after = BrokerThread(before.settings.__class__(tmp_path, port=port, http_port=None)).start()
     try:
         async with feeding(url) as feed:
             await feed.send(Kind.CHAT, range(11, 21))
-        await until(lambda: worker.ledger.delivered >= 20)
+        await until(lambda: worker.figures.ledger.delivered >= 20)
         worker.stop()
         await task
         got = await read(url, CHAT + "-passthrough", 20)
     finally:
         after.stop()
     assert seqs(got) == list(range(1, 21))
-    assert worker.ledger.balanced
+    assert worker.figures.ledger.balanced
 
 
 async def test_foreign_messages_and_circles_are_counted_and_left(running: BrokerThread) -> None:
@@ -279,9 +281,9 @@ async def test_foreign_messages_and_circles_are_counted_and_left(running: Broker
         await feed.send(Kind.CHAT, range(1, 2), processor="other,passthrough")
         await feed.send(Kind.CHAT, range(2, 3), processor="other")
         got = await read(running.url, CHAT + "-passthrough", 1)
-        await until(lambda: worker.ledger.in_flight == 0)
+        await until(lambda: worker.figures.ledger.in_flight == 0)
     assert got[0].properties["processor"] == "other,passthrough"
-    assert worker.ledger.snapshot()["dropped"] == {"not-wtp": 1, "damaged": 1, "cycle": 1}
+    assert worker.figures.ledger.snapshot()["dropped"] == {"not-wtp": 1, "damaged": 1, "cycle": 1}
 
 
 async def test_a_subscription_that_is_taken(running: BrokerThread) -> None:

@@ -20,10 +20,10 @@ from wtp.broker.naming import parse_topic
 from wtp.clock import monotonic_us
 from wtp.config.schema import Settings
 from wtp.errors import BrokerError, BrokerUnavailable, NotFound, Refused
-from wtp.metrics import Ledger
 from wtp.model import Kind
 from wtp.processor.code import CodeSpec
 from wtp.processor.isolate import DEFAULT_MEMORY_BYTES, make_runner
+from wtp.processor.worker_lane import Figures
 from wtp.processor.worker_shift import Shift
 from wtp.processor.worker_topics import Places
 
@@ -63,7 +63,7 @@ class Worker:
         reload: bool = False,
         max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
     ) -> None:
-        self.ledger = Ledger()
+        self.figures = Figures()
         self._settings = settings
         self._kind, self._code = kind, code
         self._places = Places.of(
@@ -111,7 +111,7 @@ class Worker:
         """Live figures as plain values."""
         shift, places = self._shift, self._places
         return {
-            "status": "draining" if self._stopping.is_set() else "ok",
+            "status": self._status(),
             "version": __version__,
             "uptime_s": round((monotonic_us() - self._started_us) / 1e6, 3),
             "kind": self._kind.value,
@@ -121,17 +121,27 @@ class Worker:
             "connected": shift is not None and shift.connected,
             "begun_anew": max(0, self._begun - 1),
             "tracks": len(shift.lanes) if shift else 0,
-            "objects": self.ledger.snapshot(),
+            "objects": self.figures.ledger.snapshot(),
+            "took": self.figures.took.snapshot(),
+            "dead_letters": self.figures.dead_letters,
             "notes": dict(self._notes),
-            "code": self._runner.snapshot(),
+            "code": self._code.text,
+            "runner": self._runner.snapshot(),
         }
+
+    def _status(self) -> str:
+        if self._stopping.is_set():
+            return "draining"
+        if self._shift is None or not self._shift.connected:
+            return "no-broker"
+        return "ok" if self._runner.snapshot()["ready"] else "code-missing"
 
     async def _work(self, ready: Callable[[dict[str, Any]], None]) -> None:
         """One shift after the other."""
         wait_s = FIRST_WAIT_S
         while not self._stopping.is_set():
             shift = self._shift = Shift(
-                self._settings.broker, self._places, self._runner, self.ledger
+                self._settings.broker, self._places, self._runner, self.figures
             )
             try:
                 await shift.open()

@@ -12,13 +12,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from wtp.broker.client import Producer
 from wtp.broker.messages import Received, permanent
 from wtp.clock import ClockDomain, monotonic_us
 from wtp.errors import BrokerError, BrokerUnavailable, Refused, UsageError, WireError
-from wtp.metrics import Ledger
+from wtp.metrics import Latency, Ledger
 from wtp.model import Kind, Object, Track, from_properties
 from wtp.processor.code import CodeFailed, CodeMissing
 from wtp.processor.isolate import Made
@@ -38,11 +39,26 @@ MOST_ERROR = 1000
 """Characters of an error that a dead letter carries."""
 
 
+@dataclass(slots=True)
+class Figures:
+    """What a worker counts, over all losses of the broker.
+
+    Attributes:
+        ledger: Inputs.
+        took: From an input's arrival to its acknowledgement.
+        dead_letters: Inputs in the dead letter topic.
+    """
+
+    ledger: Ledger = field(default_factory=Ledger)
+    took: Latency = field(default_factory=Latency)
+    dead_letters: int = 0
+
+
 class Port(Protocol):
     """What a lane asks of its worker."""
 
     places: Places
-    ledger: Ledger
+    figures: Figures
     boot_id: str
     closed: bool
 
@@ -154,7 +170,7 @@ class Lane:
             wait_s = min(2 * wait_s, LAST_WAIT_S)
 
     def _drop(self, message: Received, reason: str) -> None:
-        self._port.ledger.drop(reason)
+        self._port.figures.ledger.drop(reason)
         self._port.settled(message)
 
     async def _publish(
@@ -168,7 +184,7 @@ class Lane:
 
         With a `reason` the input counts as dropped even so.
         """
-        port, left = self._port, len(outputs)
+        port, left, dead = self._port, len(outputs), bool(reason)
         instance = message.properties.get("instance", "")
 
         def done(error: BrokerError | Refused | None) -> None:
@@ -181,11 +197,13 @@ class Lane:
                 port.failed(error)
                 return
             left -= 1
+            if dead and error is None:
+                port.figures.dead_letters += 1
             reason = error.code if error else reason
             if left == 0 and reason:
                 self._drop(message, reason)
             elif left == 0:
-                port.ledger.deliver()
+                port.figures.ledger.deliver()
                 port.settled(message)
 
         for index, (topic, parcel) in enumerate(outputs):

@@ -10,12 +10,11 @@ from wtp.broker.accessprobe import knock
 from wtp.broker.client import BrokerClient, Producer, Subscription
 from wtp.broker.connect import connect
 from wtp.broker.messages import Received
-from wtp.clock import read_boot_id
+from wtp.clock import monotonic_us, read_boot_id
 from wtp.config.schema import BrokerSettings
 from wtp.errors import BrokerError, BrokerUnavailable, Refused, WtpError
-from wtp.metrics import Ledger
 from wtp.processor.isolate import Made, Runner
-from wtp.processor.worker_lane import Lane
+from wtp.processor.worker_lane import Figures, Lane
 from wtp.processor.worker_topics import Places
 from wtp.wire.process import Parcel
 
@@ -43,13 +42,13 @@ class Shift:
         broker: How to get in.
         places: What to read and write.
         runner: The code, started.
-        ledger: Inputs, over all shifts.
+        figures: Counts, over all shifts.
     """
 
     def __init__(
-        self, broker: BrokerSettings, places: Places, runner: Runner, ledger: Ledger
+        self, broker: BrokerSettings, places: Places, runner: Runner, figures: Figures
     ) -> None:
-        self.places, self.ledger = places, ledger
+        self.places, self.figures = places, figures
         self.boot_id = read_boot_id()
         self.closed = False
         self.lanes: dict[str, Lane] = {}
@@ -131,7 +130,7 @@ class Shift:
     async def close(self) -> None:
         """Leave the broker; what was not acknowledged goes to another copy, or comes again."""
         self.closed = True
-        self.ledger.drop("given-back", self.ledger.in_flight)
+        self.figures.ledger.drop("given-back", self.figures.ledger.in_flight)
         if self._client is not None:
             await self._client.close()
 
@@ -150,6 +149,7 @@ class Shift:
         """An input is done with."""
         if self._subscription is not None:
             self._subscription.ack(message)
+        self.figures.took.add(monotonic_us() - message.receive_monotonic_us)
         self._held -= 1
         self._held_bytes -= len(message.payload)
         self._room.set()
@@ -170,7 +170,7 @@ class Shift:
         assert self._group is not None  # noqa: S101 - set by run
         while True:
             message = await self._subscription.receive()
-            self.ledger.offer(len(message.payload))
+            self.figures.ledger.offer(len(message.payload))
             self._held += 1
             self._held_bytes += len(message.payload)
             lane = self.lanes.get(message.key)
