@@ -60,6 +60,13 @@ class Format(StrEnum):
     CSV = "csv"
 
 
+class Via(StrEnum):
+    """How the broker is reached."""
+
+    PULSAR = "pulsar"
+    PULSAR_WS = "pulsar-ws"
+
+
 WHAT, WHERE, CLOCK = "What to read", "Where it goes", "Clock"
 
 
@@ -162,6 +169,14 @@ def consume(
     force: Annotated[
         bool, typer.Option("--force", help="Replace files that exist.", rich_help_panel=WHERE)
     ] = False,
+    via: Annotated[
+        Via,
+        typer.Option(
+            "--via",
+            help="pulsar: its own protocol; pulsar-ws: its WebSocket API, where only HTTP gets "
+            "through.",
+        ),
+    ] = Via.PULSAR,
     broker: Broker = None,
     admin: Admin = None,
     router: Annotated[
@@ -243,7 +258,8 @@ def consume(
         router=router or "",
         trust=clock_trust(router or "", cert_hash, ca, insecure, certs_folder(settings)),
     )
-    consumer = Consumer(settings, request, where.output(lambda: consumer.brief(), child))
+    output_ = where.output(lambda: consumer.brief(), child)
+    consumer = Consumer(settings, request, output_, via=via.value)
     talks = where.talks and sys.stdout.isatty()
     run_role(
         consumer,

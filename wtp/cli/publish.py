@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -11,6 +12,8 @@ import typer
 from wtp.cli.optional import OptionalValues
 from wtp.cli.options import (
     VALUES,
+    Admin,
+    Broker,
     ChildFlag,
     Duration,
     LogLevel,
@@ -22,7 +25,7 @@ from wtp.cli.options import (
     option,
     parse_bytes,
 )
-from wtp.cli.run import run_role
+from wtp.cli.run import Role, run_role
 from wtp.config.schema import Settings
 from wtp.errors import UsageError
 
@@ -35,6 +38,13 @@ NETWORK = "Network"
 DEFAULT_CAMERA = "0"
 
 app = typer.Typer()
+
+
+class Via(StrEnum):
+    """How objects get into the room's topics."""
+
+    ROUTER = "router"
+    PULSAR_WS = "pulsar-ws"
 
 
 class PublishCommand(OptionalValues):
@@ -108,7 +118,18 @@ def publish(
         ),
     ] = None,
     lines: Annotated[bool, typer.Option("--lines", help="One object of --data per line.")] = False,
+    via: Annotated[
+        Via,
+        typer.Option(
+            "--via",
+            rich_help_panel=NETWORK,
+            help="router: WebTransport; pulsar-ws: straight to the room's topics over the broker's "
+            "WebSocket API.",
+        ),
+    ] = Via.ROUTER,
     router: RouterUrl = None,
+    broker: Broker = None,
+    admin: Admin = None,
     cert_hash: Annotated[
         str,
         typer.Option(
@@ -167,19 +188,27 @@ def publish(
             "Standard input is closed.",
             hint="Leave out `<&-`, or give the input with `<FILE` or a pipe.",
         )
-    from wtp.publisher.run import Publisher
-    from wtp.transport.trust import Trust
-    from wtp.ui.publish import announce, line, summary
+    if via is Via.PULSAR_WS and (cert_hash or ca or insecure):
+        raise UsageError(
+            "--cert-hash, --ca and --insecure are about a router.",
+            hint="Trust in a broker is set with WTP_BROKER_CA.",
+        )
+    more: dict[str, Any] = {
+        "name": name, "duration_s": duration or 0.0, "count": count or 0, "wait": wait,
+    }  # fmt: skip
+    role: Role
+    if via is Via.PULSAR_WS:
+        from wtp.publisher.viapulsar import TopicPublisher
+        from wtp.ui import viapulsar as says
 
-    role = Publisher(
-        settings,
-        inputs,
-        name=name,
-        trust=Trust(cert_hash=cert_hash, ca=ca, insecure=insecure),
-        duration_s=duration or 0.0,
-        count=count or 0,
-        wait=wait,
-    )
+        role = TopicPublisher(settings, inputs, **more)
+    else:
+        from wtp.publisher.run import Publisher
+        from wtp.transport.trust import Trust
+        from wtp.ui import publish as says  # type: ignore[no-redef]
+
+        trust = Trust(cert_hash=cert_hash, ca=ca, insecure=insecure)
+        role = Publisher(settings, inputs, trust=trust, **more)
     typing = stdin and sys.stdin.isatty() and not quiet and not child
     if typing:
         sys.stderr.write("Type lines; Enter sends one, Ctrl-D ends.\n")
@@ -189,13 +218,13 @@ def publish(
             child=child,
             quiet=quiet or typing,
             log_level=settings.logging.level,
-            announce=announce,
-            line=line,
-            summary=summary,
+            announce=says.announce,
+            line=says.line,
+            summary=says.summary,
         )
     finally:
         if typing:
-            sys.stderr.write(summary(role.snapshot()) + "\n")
+            sys.stderr.write(says.summary(role.snapshot()) + "\n")
 
 
 def _inputs(

@@ -16,7 +16,7 @@ CONNECT_S = 2.0
 SHOWN = 20
 """Names listed at most in an error."""
 
-DEFAULT_PORTS = {"pulsar": 6650, "pulsar+ssl": 6651}
+DEFAULT_PORTS = {"pulsar": 6650, "pulsar+ssl": 6651, "ws": 8080, "wss": 8443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def addresses(url: str) -> list[tuple[str, int]]:
     if scheme not in DEFAULT_PORTS or not rest:
         raise BrokerUnavailable(f"{url!r} is no broker URL.", hint="Write pulsar://HOST:6650.")
     found = []
-    for one in rest.rstrip("/").split(","):
+    for one in rest.partition("/")[0].split(","):
         try:
             parts = urlsplit(f"//{one}")
             host, port = parts.hostname, parts.port
@@ -156,9 +156,15 @@ async def reach(url: str, *, wait: bool, note: Callable[[str], None]) -> None:
         if not wait:
             raise BrokerUnavailable(
                 f"No broker answers at {url}.",
-                hint="Start one (wtp broker), or give its URL: --broker pulsar://HOST:6650.",
+                hint=f"Start one (wtp broker), or give its URL: {_option(url)}.",
             )
         if not told:
             note(f"No broker answers at {url}. Waiting for it.")
         told = True
         await asyncio.sleep(POLL_S)
+
+
+def _option(url: str) -> str:
+    if url.startswith("ws"):
+        return "--admin http://HOST:8080, or WTP_BROKER_WEBSOCKET"
+    return "--broker pulsar://HOST:6650"

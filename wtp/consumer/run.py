@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from wtp.clock import monotonic_us
 from wtp.config.schema import BrokerSettings, Settings
@@ -24,6 +24,9 @@ from wtp.consumer.worker import Worker
 from wtp.errors import NotFound
 from wtp.metrics import Ledger
 from wtp.model import Kind
+
+Via = Literal["pulsar", "pulsar-ws"]
+"""How the broker is reached: Pulsar's own protocol, or its WebSocket API."""
 
 LOGGER = logging.getLogger("wtp.consumer")
 
@@ -47,6 +50,7 @@ class Consumer:
         settings: Broker and admin URL, room, topic templates.
         request: What to read.
         output: Where objects go; by default nowhere, they are only counted.
+        via: `pulsar`, or `pulsar-ws` for the broker's WebSocket API.
         broker: Makes the broker's client from a URL, for tests.
         directory: Makes the admin API's client from a URL, or None; for tests.
     """
@@ -57,6 +61,7 @@ class Consumer:
         request: Request,
         output: Output | None = None,
         *,
+        via: Via = "pulsar",
         broker: Callable[[str], Broker] | None = None,
         directory: Callable[[str], contextlib.AbstractAsyncContextManager[Directory]] | None = None,
     ) -> None:
@@ -72,7 +77,8 @@ class Consumer:
         """Messages of another kind, publisher or track than asked for; not counted elsewhere."""
         self.state = "starting"
         self.topics: tuple[str, ...] = ()
-        self._make_broker = broker or partial(_connect, settings.broker)
+        self._url = _url(settings.broker, via)
+        self._make_broker = broker or partial(_connect, settings.broker, via)
         self._make_directory = directory or partial(_admin, settings.broker)
         live = request.live and not self.output.lossless
         self._pending = Pending(live=live)
@@ -168,7 +174,7 @@ class Consumer:
     async def _read(self, ready: Callable[[dict[str, Any]], None]) -> None:
         """Find the topic, join it, read until cancelled."""
         self.state = "waiting"
-        url = self.settings.broker.url
+        url = self._url
         await reach(url, wait=self.request.wait, note=LOGGER.info)
         self._broker = self._make_broker(url)
         await self._join(self._broker)
@@ -212,7 +218,7 @@ class Consumer:
 
     async def _watch(self) -> None:
         """Say when the broker is lost and when it is back; help a client that stays stuck."""
-        url = self.settings.broker.url
+        url = self._url
         while True:
             await asyncio.sleep(WATCH_S)
             lost = [feed for feed in self._feeds.values() if not feed.connected]
@@ -338,7 +344,21 @@ class Consumer:
         }
 
 
-def _connect(settings: BrokerSettings, _url: str) -> Broker:
+def _url(settings: BrokerSettings, via: Via) -> str:
+    """Where the broker is, on the chosen way."""
+    if via == "pulsar":
+        return settings.url
+    from wtp.broker.access import shown
+    from wtp.broker.websocketline import api_url
+
+    return shown(api_url(settings))
+
+
+def _connect(settings: BrokerSettings, via: Via, _url: str) -> Broker:
+    if via == "pulsar-ws":
+        from wtp.broker.websocket import connect_websocket
+
+        return connect_websocket(settings)
     from wtp.broker.connect import connect
 
     return connect(settings)
