@@ -75,10 +75,10 @@ def ask(target: Target, method: str, path: str, body: object = None, kind: str =
         request.add_header("Content-Type", kind)
     try:
         with urllib.request.urlopen(request, timeout=20.0) as answer:
-            return Answer(answer.status, answer.headers, answer.read())
+            return Answer(answer.status, dict(answer.headers.items()), answer.read())
     except urllib.error.HTTPError as error:
         with error:
-            return Answer(error.code, error.headers, error.read())
+            return Answer(error.code, dict(error.headers.items()), error.read())
 
 
 def _dumped(body: object) -> bytes:
