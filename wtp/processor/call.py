@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import Any
 
 from wtp.errors import WireError
@@ -104,4 +104,6 @@ async def _gather(values: AsyncIterator[Any]) -> list[Any]:
         found.append(value)
         if len(found) > MOST_OBJECTS:
             break
+    if isinstance(values, AsyncGenerator):
+        await values.aclose()
     return found

@@ -190,4 +190,4 @@ def describe(error: BaseException) -> str:
 def _of_user(filename: str) -> bool:
     if filename.startswith(_BUILTIN):
         return True
-    return not filename.startswith((_OWN, "<frozen", "<string>"))
+    return not filename.startswith((_OWN, importlib.__file__, "<frozen", "<string>"))

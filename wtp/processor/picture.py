@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def _by_av(picture: Any, quality: int) -> bytes:
         context: Any = av.CodecContext.create("mjpeg", "w")
         context.width, context.height = frame.width, frame.height
         context.pix_fmt, context.color_range = "yuvj420p", 2
-        context.time_base = "1/30"
+        context.time_base = Fraction(1, 30)
         context.qmin = context.qmax = quantiser(quality)
         full = frame.reformat(format="yuvj420p", dst_color_range="JPEG", threads=1)
         full.pts = 0
