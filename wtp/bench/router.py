@@ -155,14 +155,16 @@ async def _read(broker: BrokerSettings, topic: str, warmup_us: int, pipe: Connec
     )
 
 
-def _run_generator(pipe: Connection, *args: Any) -> None:
+def run_generator(pipe: Connection, *args: Any) -> None:
+    """Send objects; the pipe gets the counts, or what went wrong."""
     try:
         pipe.send(asyncio.run(_generate(*args)))
     except (WtpError, TimeoutError) as error:
         pipe.send({"error": str(error) or "the router did not answer the flush"})
 
 
-def _run_reader(*args: Any) -> None:
+def run_reader(*args: Any) -> None:
+    """Receive them; the pipe gets `ready`, and the figures in the end."""
     asyncio.run(_read(*args))
 
 
@@ -186,7 +188,7 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
         results, theirs = context.Pipe()
         sent_pipe, generator_end = context.Pipe()
         reader = context.Process(
-            target=_run_reader,
+            target=run_reader,
             args=(path.broker, path.topic("video"), int(config["warmup_s"] * 1e6), theirs),
             daemon=True,
         )
@@ -194,23 +196,23 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
         length_s = config["duration_s"] + config["warmup_s"]
         work = (url, path.cert_hash, config["size_bytes"], config["rate"], length_s)
         generator = context.Process(
-            target=_run_generator, args=(generator_end, *work, config["mtu"]), daemon=True
+            target=run_generator, args=(generator_end, *work, config["mtu"]), daemon=True
         )
         await _prepare(path)
         reader.start()
         try:
-            await _expect(results, 30, "the reader")
+            await expect(results, 30, "the reader")
             say(f"{config['rate']:g} objects/s of {config['size_bytes']} bytes")
             before = path.cpu()
             generator.start()
             watching = asyncio.create_task(path.watch_memory())
-            sent = await _expect(sent_pipe, config["duration_s"] + 60, "the generator")
+            sent = await expect(sent_pipe, config["duration_s"] + 60, "the generator")
             watching.cancel()
             memory = await watching
             after = path.cpu()
             if "error" in sent:
                 raise WtpError(sent["error"], hint="See the router's log.")
-            figures = await _expect(results, SILENCE_S + 60, "the reader")
+            figures = await expect(results, SILENCE_S + 60, "the reader")
             await asyncio.sleep(0.6)
             router = path.processes["router"].last
         finally:
@@ -247,7 +249,8 @@ async def _prepare(path: LocalPath) -> None:
         await admin.close()
 
 
-async def _expect(pipe: Connection, seconds: float, who: str) -> Any:
+async def expect(pipe: Connection, seconds: float, who: str) -> Any:
+    """The next word of another process; WtpError when it does not come in time."""
     if not await asyncio.to_thread(pipe.poll, seconds):
         raise WtpError(f"{who.capitalize()} said nothing for {seconds:.0f} s.")
     return pipe.recv()
