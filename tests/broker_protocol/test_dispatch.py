@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.broker_protocol.wire import blob
+from wtp.broker.embedded.alive import Known
 from wtp.broker.embedded.consumer import Consumer
 from wtp.broker.embedded.cursor import Cursor
 from wtp.broker.embedded.dispatch import Dispatcher, SingleActive
@@ -41,6 +42,7 @@ class FakeSource:
         self.log = MemoryLog("t", 1)
         self.cursor = Cursor(self.log, CursorState())
         self.partition = -1
+        self.topic_name = "persistent://public/default/t"
         self.clock_ms = 1000
         self.timers: list[Timer] = []
         self.woken = 0
@@ -90,8 +92,8 @@ class FakeLink:
     def answer(self, kind: int, message: Message) -> None:
         self.answers.append(message)
 
-    def check_alive(self) -> None:
-        return
+    def check_alive(self, known: Known) -> None:
+        known(True)
 
     def forget_consumer(self, consumer: Consumer) -> None:
         return

@@ -71,10 +71,10 @@ async def test_seek(tmp_path: Path, target: str) -> None:
 
 async def test_failover_says_who_is_active(tmp_path: Path) -> None:
     async with bench(tmp_path, Settings(failover_delay_s=0.05)) as b, await b.wire() as wire:
-        assert isinstance(await wire.subscribe(sub_type=2, consumer_name="a"), Success)
+        assert isinstance(await wire.subscribe(sub_type=2, consumer_name="b"), Success)
         assert (await wire.expect(ActiveConsumerChange)).is_active
         async with await b.wire() as other:
-            passive = await other.subscribe(sub_type=2, consumer_name="b")
+            passive = await other.subscribe(sub_type=2, consumer_name="a")
             assert isinstance(passive, ActiveConsumerChange)
             assert not passive.is_active
             await other.expect(Success)
@@ -189,7 +189,7 @@ async def test_unsubscribe(tmp_path: Path) -> None:
         await wire.subscribe(sub_type=1)
         await wire.subscribe(sub_type=1, consumer_id=2)
         wire.send(Cmd.UNSUBSCRIBE, Unsubscribe(1, 3))
-        assert (await wire.expect(Error)).error == 5
+        assert (await wire.expect(Error)).error == 1
         wire.send(Cmd.CLOSE_CONSUMER, CloseConsumer(2, 4))
         await wire.expect(Success)
         wire.send(Cmd.UNSUBSCRIBE, Unsubscribe(1, 5))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from wtp.broker.embedded.commands import (
     GetOrCreateSchema,
     GetSchema,
     MessageIdData,
+    Producer,
     Schema,
     Send,
 )
@@ -95,12 +95,13 @@ async def test_the_blob_comes_as_it_was_sent(tmp_path: Path) -> None:
 async def test_names_taken(tmp_path: Path) -> None:
     async with bench(tmp_path) as b, await b.wire() as wire, await b.wire() as other:
         await wire.produce(name="n")
-        refused = await other.produce(name="n")
+        async with wire.alive():  # the holder is asked whether it lives
+            refused = await other.produce(name="n")
         assert isinstance(refused, Error)
         assert refused.error == 16
-        await wire.quiet()  # the holder is asked whether it lives
         await wire.subscribe()
-        busy = await other.subscribe()
+        async with wire.alive():
+            busy = await other.subscribe()
         assert isinstance(busy, Error)
         assert busy.error == 5
         type_mismatch = await other.subscribe(sub_type=1)
@@ -113,11 +114,32 @@ async def test_a_dead_holder_loses_its_name(tmp_path: Path) -> None:
         dead, other = await b.wire(), await b.wire()
         async with dead, other:
             await dead.produce(name="n")
-            refused = await other.produce(name="n")
-            assert isinstance(refused, Error)
-            async with asyncio.timeout(5):
-                while not isinstance(await other.produce(name="n"), ProducerSuccess):
-                    await asyncio.sleep(0.02)
+            await dead.subscribe()
+            assert isinstance(await other.produce(name="n"), ProducerSuccess)
+            assert isinstance(await other.subscribe(), Success)
+            assert await dead.closed()
+
+
+async def test_a_newcomer_that_gives_up(tmp_path: Path) -> None:
+    async with bench(tmp_path, Settings(liveness_s=0.2)) as b:
+        dead, other = await b.wire(), await b.wire()
+        async with dead:
+            await dead.produce(name="n")
+            async with other:
+                other.send(Cmd.PRODUCER, Producer("t", 1, 7, name="n"))
+                await other.quiet()
+            third = await b.wire()
+            async with third:
+                assert isinstance(await third.produce(name="n"), ProducerSuccess)
+
+
+async def test_a_holder_that_closes_while_it_is_asked(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b, await b.wire() as other:
+        async with await b.wire() as holder:
+            await holder.produce(name="n")
+            other.send(Cmd.PRODUCER, Producer("t", 1, 7, name="n"))
+            await other.quiet()
+        assert isinstance((await other.next())[1], ProducerSuccess)
 
 
 async def test_exclusive_producers(tmp_path: Path) -> None:

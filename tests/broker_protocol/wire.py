@@ -38,6 +38,7 @@ from wtp.broker.embedded.commands import (
     CloseProducer,
     Connect,
     Flow,
+    Lookup,
     MessageIdData,
     Producer,
     Send,
@@ -83,7 +84,13 @@ class ClosedByBroker(Exception):
 
 
 class Wire:
-    """A connection of raw frames."""
+    """A connection of raw frames.
+
+    Attributes:
+        patience_s: How long an answer may take.
+    """
+
+    patience_s = 5.0
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -111,10 +118,10 @@ class Wire:
         self.writer.write(frame(kind, message.encode(), blob))
 
     async def next(self) -> tuple[int, Message]:
-        """The next answer; PINGs of the broker are passed over."""
+        """The next answer; PINGs of the broker are answered and passed over."""
         while True:
             while not self.frames:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(self.patience_s):
                     try:
                         data = await self.reader.read(65536)
                     except ConnectionError as error:
@@ -125,6 +132,7 @@ class Wire:
             kind, body, self.blob = self.frames.pop(0)
             if kind != Cmd.PING:
                 return kind, ANSWERS[kind].decode(body)
+            self.send(Cmd.PONG, Empty())
 
     async def expect(self, wanted: type[M]) -> M:
         _, message = await self.next()
@@ -145,9 +153,30 @@ class Wire:
         kind, message = await self.next()
         assert kind == Cmd.PONG, message
 
+    @asynccontextmanager
+    async def alive(self) -> AsyncIterator[None]:
+        """Answers the broker's PINGs meanwhile; nothing else may come."""
+
+        async def listen() -> None:
+            raise AssertionError(f"got {await self.next()}")
+
+        task = asyncio.create_task(listen())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+            if not task.cancelled() and (failure := task.exception()) is not None:
+                raise failure
+
     async def connect(self, version: int = 21) -> Connected:
         self.send(Cmd.CONNECT, Connect("test", version))
         return await self.expect(Connected)
+
+    async def locate(self, topic: str) -> LookupResponse:
+        """LOOKUP; a real broker serves a topic only after it was asked where it is."""
+        self.send(Cmd.LOOKUP, Lookup(topic, 1))
+        return await self.expect(LookupResponse)
 
     async def produce(self, topic: str = "t", producer_id: int = 1, **more: object) -> Message:
         """PRODUCER; returns the answer."""
@@ -184,6 +213,14 @@ def blob(sequence: int, payload: bytes = b"hello", **more: object) -> bytes:
     return blob_of(metadata.encode(), payload)
 
 
+async def dial(host: str, port: int, *, connect: bool = True) -> Wire:
+    """A connection to any broker."""
+    wire = Wire(*await asyncio.open_connection(host, port))
+    if connect:
+        await wire.connect()
+    return wire
+
+
 class Bench:
     """A core that listens on a free port."""
 
@@ -192,10 +229,7 @@ class Bench:
         self.port = port
 
     async def wire(self, *, connect: bool = True) -> Wire:
-        wire = Wire(*await asyncio.open_connection("127.0.0.1", self.port))
-        if connect:
-            await wire.connect()
-        return wire
+        return await dial("127.0.0.1", self.port, connect=connect)
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from tests.contract.brokers import (
     take,
     texts,
 )
+from wtp.broker.embedded.dispatch import on_ring
 
 TYPES = [
     ConsumerType.Exclusive,
@@ -181,22 +182,30 @@ def test_failover_takes_over(client: pulsar.Client, topic: str) -> None:
     first = client.subscribe(topic, "s", ConsumerType.Failover, consumer_name="a")
     second = client.subscribe(topic, "s", ConsumerType.Failover, consumer_name="b")
     third = client.subscribe(topic, "s", ConsumerType.Failover, consumer_name="c")
+    consumers = [first, second, third]
     sent = fill(client, topic, 10)
-    assert receive(first, 5) == sent[:5]
-    assert empty(second)
-    first.close()
-    assert receive(second, 5) == sent[5:]
-    assert empty(third)
+    active = consumers.pop(on_ring(topic, ["a", "b", "c"]))
+    assert receive(active, 5) == sent[:5]
+    assert all(empty(other) for other in consumers)
+    names = [consumer.consumer_name() for consumer in consumers]
+    active.close()
+    heir = consumers.pop(on_ring(topic, names))
+    assert receive(heir, 5) == sent[5:]
+    assert empty(consumers[0])
 
 
-def test_a_failover_consumer_that_sorts_first(client: pulsar.Client, topic: str) -> None:
-    """On a topic without partitions the active consumer stays, whatever the new one's name."""
-    first = client.subscribe(topic, "s", ConsumerType.Failover, consumer_name="m")
-    second = client.subscribe(topic, "s", ConsumerType.Failover, consumer_name="a")
-    sent = fill(client, topic, 10)
-    got = [texts(drain(consumer, 1200)) for consumer in (second, first)]
-    assert sorted(got[0] + got[1], key=by_number) == sent
-    assert got == [[], sent]
+@pytest.mark.parametrize("number", range(4))
+def test_which_failover_consumer_is_active(client: pulsar.Client, topic: str, number: int) -> None:
+    """Without partitions a ring of hashes decides, so a newcomer may take over."""
+    names = [f"consumer-{number}-{n}" for n in range(3)]
+    consumers = [
+        client.subscribe(topic, "s", ConsumerType.Failover, consumer_name=name) for name in names
+    ]
+    active = consumers.pop(on_ring(topic, names))
+    assert empty(active, 1200)
+    sent = fill(client, topic, 5)
+    assert receive(active, 5) == sent
+    assert all(empty(other, 20) for other in consumers)
 
 
 def test_unsubscribe(client: pulsar.Client, topic: str) -> None:

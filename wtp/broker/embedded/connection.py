@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from wtp.broker.embedded import requests
+from wtp.broker.embedded.alive import AliveCheck, Known
 from wtp.broker.embedded.answers import AckResponse, Empty, SendError
 from wtp.broker.embedded.commands import CloseProducer, MessageIdData
 from wtp.broker.embedded.frames import FRAME_PADDING_BYTES, FrameParser, checksum_ok, command
@@ -72,7 +73,7 @@ class Connection(asyncio.BufferedProtocol):
         self._pinged = False
         self._stuck_bytes = -1
         self._closing = False
-        self._alive_check: asyncio.TimerHandle | None = None
+        self._alive = AliveCheck(self._ping, self._cut)
         self._timer: asyncio.TimerHandle | None = None
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._high = core.settings.high_water_bytes
@@ -99,9 +100,8 @@ class Connection(asyncio.BufferedProtocol):
         """Let producers and consumers go."""
         self._transport = None
         self._closing = True
-        for timer in (self._timer, self._alive_check):
-            if timer is not None:
-                timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         producers, self.producers = self.producers, {}
         consumers, self.consumers = self.consumers, {}
         for producer, topic in producers.values():
@@ -113,6 +113,7 @@ class Connection(asyncio.BufferedProtocol):
         self.core.watchers.remove(self)
         if not self._closed.done():
             self._closed.set_result(None)
+        self._alive.lost()
         self.core.settle()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -122,6 +123,7 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Take bytes: decode all whole frames, act on them, then settle."""
         self._heard = True
+        self._alive.heard()
         try:
             for kind, body, blob in self._parser.advance(nbytes):
                 self._take(kind, body, blob)
@@ -231,18 +233,23 @@ class Connection(asyncio.BufferedProtocol):
         self._heard = False
         self._parser.shrink()
 
-    def check_alive(self) -> None:
-        """Ping the client, and close the connection when it stays silent."""
-        if self._alive_check is not None or self._transport is None:
-            return
-        self._heard = False
-        self.answer(Cmd.PING, Empty())
-        loop = asyncio.get_running_loop()
-        self._alive_check = loop.call_later(self.core.settings.liveness_s, self._end_check)
+    @property
+    def gone(self) -> bool:
+        """Whether the connection is closed or about to be."""
+        return self._closing or self._transport is None
 
-    def _end_check(self) -> None:
-        self._alive_check = None
-        if not self._heard and self._transport is not None:
+    def check_alive(self, known: Known) -> None:
+        """Find out whether the client lives; a silent one is cut off."""
+        if self._transport is None:
+            known(False)
+        else:
+            self._alive.ask(self.core.settings.liveness_s, known)
+
+    def _ping(self) -> None:
+        self.answer(Cmd.PING, Empty())
+
+    def _cut(self) -> None:
+        if self._transport is not None:
             self._transport.abort()
 
     def close(self, reason: str) -> None:

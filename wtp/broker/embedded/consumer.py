@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from wtp.broker.embedded.alive import Known
 from wtp.broker.embedded.hotpath import delivery_head
 from wtp.broker.embedded.protobuf import Message, varint
 from wtp.broker.embedded.values import Entry, Position
@@ -36,8 +37,8 @@ class Link(Protocol):
         """Queue a command."""
         ...
 
-    def check_alive(self) -> None:
-        """Ping the client now, and close the connection when it stays silent."""
+    def check_alive(self, known: Known) -> None:
+        """Find out whether the client lives; a silent one is cut off."""
         ...
 
     def forget_consumer(self, consumer: Consumer) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from wtp.broker.embedded.answers import ActiveConsumerChange
 from wtp.broker.embedded.consumer import Consumer
 from wtp.broker.embedded.cursor import Cursor, after
+from wtp.broker.embedded.metadata import murmur3
 from wtp.broker.embedded.numbers import Cmd, SubType
 from wtp.broker.embedded.values import Entry, Position
 
@@ -25,6 +26,12 @@ FAILOVER_DELAY_S = 1.0
 """What Pulsar waits before a new active consumer starts, so that late acknowledgements arrive."""
 
 
+RING_POINTS = 100
+"""Places of each consumer on the ring (CONSUMER_CONSISTENT_HASH_REPLICAS)."""
+
+_POSITIVE = 0x7FFFFFFF
+
+
 class Source(Protocol):
     """What a dispatcher needs from its subscription."""
 
@@ -33,6 +40,11 @@ class Source(Protocol):
     @property
     def partition(self) -> int:
         """Index of the topic's partition, -1 for none."""
+        ...
+
+    @property
+    def topic_name(self) -> str:
+        """Full name of the topic."""
         ...
 
     def read(self, position: Position, max_entries: int, max_bytes: int) -> list[Entry]:
@@ -112,6 +124,21 @@ class Dispatcher(ABC):
         return
 
 
+def on_ring(topic: str, names: Sequence[str]) -> int:
+    """Index of the consumer that a topic without partitions is given to.
+
+    Each name has a hundred places on a ring of hashes, and the topic belongs to the next one, as in
+    a real Pulsar: so the consumers of many topics share them, and few move when one comes or goes.
+    """
+    ring = {
+        murmur3(f"{name}{point}".encode()) & _POSITIVE: index
+        for index, name in enumerate(names)
+        for point in range(RING_POINTS)
+    }
+    at = murmur3(topic.encode()) & _POSITIVE
+    return ring[min((place for place in ring if place >= at), default=min(ring))]
+
+
 class SingleActive(Dispatcher):
     """Exclusive and Failover: one consumer gets everything, in order.
 
@@ -169,10 +196,8 @@ class SingleActive(Dispatcher):
         best = [c for c in self.consumers if c.priority == self.consumers[0].priority]
         if self.source.partition >= 0:
             chosen = best[self.source.partition % len(best)]
-        elif self.active in best:
-            return
         else:
-            chosen = best[0]
+            chosen = best[on_ring(self.source.topic_name, [c.name for c in best])]
         if chosen is self.active:
             return
         self.active = chosen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from wtp.broker.embedded.alive import Held
 from wtp.broker.embedded.consumer import Link, Traffic
 from wtp.broker.embedded.numbers import Access
 from wtp.errors import BrokerError
@@ -95,12 +96,11 @@ class ProducerSet:
         if same_place and old.epoch < producer.epoch:
             self.remove(old)
             return
-        if old.link is not producer.link:
-            old.link.check_alive()
-        raise BrokerError(
+        raise Held(
             f"Producer with name {producer.name!r} is already connected to topic {self.topic!r}.",
             hint="Close it, or use another producer name.",
             code="producer-busy",
+            holder=old.link if old.link is not producer.link else None,
         )
 
     def _check_epoch(self, producer: TopicProducer) -> None:

@@ -30,7 +30,7 @@ from wtp.broker.embedded.commands import (
 )
 from wtp.broker.embedded.metadata import read_metadata
 from wtp.broker.embedded.numbers import NO_ID, Cmd, Code, SubType
-from wtp.broker.embedded.watch import Watcher, topics_hash
+from wtp.broker.embedded.watch import Watcher, matching, topics_hash, understood
 from wtp.broker.naming import parse_namespace, parse_topic
 from wtp.errors import BrokerError, NotFound, StorageError, UsageError, WireError, WtpError
 
@@ -42,6 +42,7 @@ _CODES = {
     "producer-busy": Code.PRODUCER_BUSY,
     "producer-fenced": Code.PRODUCER_FENCED,
     "busy": Code.CONSUMER_BUSY,
+    "not-alone": Code.METADATA,
     "assign": Code.CONSUMER_ASSIGN,
     "incompatible": Code.INCOMPATIBLE_SCHEMA,
     "refused": Code.NOT_ALLOWED,
@@ -166,9 +167,12 @@ def topics(link: Connection, message: GetTopics) -> None:
     names: list[str] = []
     if link.core.store.has_namespace(path):
         names = link.core.names(path, persistent=message.mode != 1, volatile=message.mode != 0)
+    filtered = message.pattern is not None and understood(message.pattern)
+    if message.pattern is not None and filtered:
+        names = matching(names, message.pattern)
     now = topics_hash(names)
     changed = message.topics_hash != now
-    answer = GetTopicsResponse(message.request_id, names if changed else [], False, now, changed)
+    answer = GetTopicsResponse(message.request_id, names if changed else [], filtered, now, changed)
     link.answer(Cmd.GET_TOPICS_RESPONSE, answer)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from wtp.broker.embedded import queries
+from wtp.broker.embedded.alive import Held
 from wtp.broker.embedded.answers import (
     Connected,
     Empty,
@@ -76,10 +77,38 @@ def take(link: Connection, kind: int, body: bytes) -> None:
         action(link, message)
     except WireError:
         raise
+    except Held as held:
+        _ask_holder(link, held, message, action)
     except WtpError as error:
-        link.answer(
-            Cmd.ERROR, Error(getattr(message, "request_id", 0), queries.code_of(error), str(error))
-        )
+        _refuse(link, message, error)
+
+
+def _ask_holder(
+    link: Connection, held: Held, message: Message, action: Callable[[Any, Any], None]
+) -> None:
+    """Refuse when the holder of what is wanted lives; try once more when it is gone."""
+
+    def known(alive: bool) -> None:
+        if link.gone:
+            return
+        try:
+            if alive:
+                raise held
+            action(link, message)
+        except WireError as error:
+            link.close(str(error))
+        except WtpError as error:
+            _refuse(link, message, error)
+
+    if held.holder is None:
+        _refuse(link, message, held)
+    else:
+        held.holder.check_alive(known)
+
+
+def _refuse(link: Connection, message: Message, error: WtpError) -> None:
+    request_id = getattr(message, "request_id", 0)
+    link.answer(Cmd.ERROR, Error(request_id, queries.code_of(error), str(error)))
 
 
 def _connect(link: Connection, message: Connect) -> None:
@@ -275,7 +304,7 @@ def _unsubscribe(link: Connection, message: Unsubscribe) -> None:
         raise BrokerError(
             "Unconnected or shared consumer attempting to unsubscribe.",
             hint="Close the other consumers first.",
-            code="busy",
+            code="not-alone",
         )
     del link.consumers[message.consumer_id]
     subscription.remove(consumer)

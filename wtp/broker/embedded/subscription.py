@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from wtp.broker.embedded.alive import Held
 from wtp.broker.embedded.commands import CloseConsumer, KeySharedMeta
 from wtp.broker.embedded.consumer import Consumer, Traffic
 from wtp.broker.embedded.cursor import Cursor, after
@@ -64,6 +65,11 @@ class Subscription:
         return self.topic.partition
 
     @property
+    def topic_name(self) -> str:
+        """Full name of the topic."""
+        return self.topic.name
+
+    @property
     def read_at(self) -> Position:
         """Where the next fresh entry is read."""
         return self.dispatcher.read_at if self.dispatcher is not None else self._start
@@ -100,12 +106,12 @@ class Subscription:
                 code="busy",
             )
         elif sub_type is SubType.EXCLUSIVE:
-            for other in dispatcher.consumers:
-                other.link.check_alive()
-            raise BrokerError(
+            holder = dispatcher.consumers[0].link
+            raise Held(
                 f"Exclusive consumer is already connected to subscription {self.name!r}.",
                 hint="Close it, or use a shared or failover subscription.",
                 code="busy",
+                holder=holder if holder is not consumer.link else None,
             )
         dispatcher.add(consumer)
         self.dispatcher = dispatcher

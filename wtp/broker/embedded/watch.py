@@ -31,11 +31,19 @@ def matching(topics: list[str], pattern: str) -> list[str]:
     Only names and `.*` are understood, in linear time; any other pattern matches everything, since
     a regular expression from a client could keep the broker busy for ever.
     """
-    pieces = (pattern.partition("://")[2] or pattern).split(".*")
-    if not all(_SIMPLE.fullmatch(piece) for piece in pieces):
+    if not understood(pattern):
         return topics
-    literals = [piece.replace("\\.", ".") for piece in pieces]
+    literals = [piece.replace("\\.", ".") for piece in _pieces(pattern)]
     return [topic for topic in topics if _matches(_plain(topic), literals)]
+
+
+def understood(pattern: str) -> bool:
+    """Whether a pattern consists of names and `.*` only."""
+    return all(_SIMPLE.fullmatch(piece) for piece in _pieces(pattern))
+
+
+def _pieces(pattern: str) -> list[str]:
+    return (pattern.partition("://")[2] or pattern).split(".*")
 
 
 def _matches(name: str, literals: list[str]) -> bool:
