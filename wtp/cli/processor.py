@@ -30,8 +30,8 @@ from wtp.errors import UsageError
 from wtp.model import Kind
 
 if TYPE_CHECKING:
-    from wtp.config.schema import Settings
-    from wtp.processor.code import CodeSpec
+    from wtp.processor.run import Processor
+    from wtp.processor.worker import Worker
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -162,49 +162,27 @@ def serve(
         own.append("--subscription")
     if own and not from_topic:
         raise UsageError(f"{own[0]} goes with --from-topic.", hint="Add --from-topic.")
-    level = settings.logging.level
+    from wtp.ui import processor as shown
+
+    role: Processor | Worker
+    more: dict[str, Any] = {"workers": workers, "reload": reload, "max_memory_bytes": max_memory}
     if from_topic:
-        names = {"topic": topic, "to": to, "subscription": subscription}
-        _work(settings, kind, spec, workers, names, child=child, quiet=quiet, level=level)
-        return
-    from wtp.processor.run import Processor
-    from wtp.ui.processor import announce, line, summary
+        from wtp.processor.worker import Worker
 
+        more.update(topic=topic, to=to, subscription=subscription)
+        role, announce = Worker(settings, kind, spec, **more), shown.announce_work
+    else:
+        from wtp.processor.run import Processor
+
+        role, announce = Processor(settings, kind, spec, **more), shown.announce
     run_role(
-        Processor(
-            settings, kind, spec, workers=workers, reload=reload, max_memory_bytes=max_memory
-        ),
+        role,
         child=child,
         quiet=quiet,
-        log_level=level,
+        log_level=settings.logging.level,
         announce=announce,
-        line=line,
-        summary=summary,
-    )
-
-
-def _work(
-    settings: Settings,
-    kind: Kind,
-    spec: CodeSpec,
-    workers: int,
-    names: dict[str, str],
-    *,
-    child: bool,
-    quiet: bool,
-    level: str,
-) -> None:
-    """Work from topic to topic."""
-    from wtp.processor.worker import Worker
-    from wtp.ui.processor import line, summary
-
-    run_role(
-        Worker(settings, kind, spec, workers=workers, **names),
-        child=child,
-        quiet=quiet,
-        log_level=level,
-        line=line,
-        summary=summary,
+        line=shown.line,
+        summary=shown.summary,
     )
 
 

@@ -32,6 +32,16 @@ def announce(info: Snapshot) -> str:
     ])  # fmt: skip
 
 
+def announce_work(info: Snapshot) -> str:
+    """What is read, where it goes, and how more copies join."""
+    return "\n".join([
+        f"reads      {clean(info.get('topic', ''))}",
+        f"code       {clean(info.get('code', ''))}",
+        f"output     {clean(info.get('to', ''))}",
+        f"copies     share the subscription {clean(info.get('subscription', ''))}; start more",
+    ])  # fmt: skip
+
+
 def line(snapshot: Snapshot) -> str:
     """The processor in one line."""
     objects, took = snapshot.get("objects") or {}, snapshot.get("took") or {}
