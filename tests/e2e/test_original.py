@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import urllib.request
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -81,6 +82,12 @@ def place(
         for kind, payloads in CAME.items():
             there.send(there.topic(kind), payloads)
         yield there
+        for kind in (*CAME, "marker"):
+            topic = there.topic(kind) if kind in CAME else "marker"
+            stage.command("topics", "delete", topic, "--yes", "--force", "--room", room).wait()
+        space = f"{stage.admin_url}/admin/v2/namespaces/public/{room}"
+        with urllib.request.urlopen(urllib.request.Request(space, method="DELETE")) as answer:
+            assert answer.status == 204
 
 
 def ended(process: Process) -> Process:

@@ -157,11 +157,15 @@ async def backlogs(admin: Admin, topic: str, subscription: str = "") -> list[dic
                         "subscription": name,
                         "topic": part,
                         "backlog": int(one.get("msgBacklog") or 0),
-                        "backlog_bytes": one.get("backlogSize"),
+                        "backlog_bytes": _known(one.get("backlogSize")),
                         "unacked": int(one.get("unackedMessages") or 0),
                     }
                 )
     return sorted(rows, key=lambda row: str(row["subscription"]))
+
+
+def _known(size_bytes: object) -> int | None:
+    return size_bytes if isinstance(size_bytes, int) and size_bytes >= 0 else None
 
 
 async def reset(
@@ -250,8 +254,8 @@ async def peek_backlog(admin: Admin, topic: str, subscription: str, count: int) 
                     topic=part,
                     position=one.message_id,
                     publish_ms=_unix_ms(one.publish_time),
-                    key=one.headers.get("x-pulsar-partition-key", ""),
-                    properties=one.properties,
+                    key=_latin(one.headers.get("x-pulsar-partition-key", "")),
+                    properties={_latin(k): _latin(v) for k, v in one.properties.items()},
                     payload=one.payload,
                     batch=one.batch,
                 )
@@ -274,6 +278,16 @@ async def peek_newest(admin: Admin, client: BrokerClient, topic: str, count: int
         if start is not None:
             found += await _read(client, part, start, count)
     return sorted(found, key=_when)[-count:]
+
+
+def _latin(text: str) -> str:
+    """Text of a header as its sender meant it: Pulsar's web server writes Latin-1, not UTF-8."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeDecodeError:
+        return text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def _when(one: Peeked) -> int:
