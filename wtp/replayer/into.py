@@ -38,7 +38,7 @@ def sequence_id(position: str) -> int | None:
         None when the position's numbers are too large for it.
     """
     ledger, entry, batch = read_place(position)
-    batch += 1
+    batch += 2  # without one it is -1, and the client's API ignores an id of 0
     if ledger >> LEDGER_BITS or entry >> ENTRY_BITS or batch >> BATCH_BITS:
         return None
     return (ledger << ENTRY_BITS | entry) << BATCH_BITS | batch
