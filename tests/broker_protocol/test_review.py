@@ -10,7 +10,7 @@ import pytest
 
 from tests.broker_protocol.running import broker, client
 from tests.broker_protocol.wire import bench, blob
-from wtp.broker.embedded import topic as topic_module
+from wtp.broker.embedded import memory as memory_module
 from wtp.broker.embedded.answers import ProducerSuccess, SendError, SendReceipt, Success
 from wtp.broker.embedded.commands import CloseProducer, Send
 from wtp.broker.embedded.numbers import Cmd
@@ -86,7 +86,7 @@ def test_a_full_disk_delays_and_loses_nothing(tmp_path: Path) -> None:
 async def test_the_longest_silent_producer_is_forgotten_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(topic_module, "MAX_SEQUENCES", 2)
+    monkeypatch.setattr(memory_module, "MAX_PRODUCERS", 2)
     async with bench(tmp_path) as b, await b.wire() as wire:
         await wire.produce(name="old", producer_id=1)
         await wire.published(7)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -233,9 +234,11 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(folder: Path, settings: Settings | None = None) -> AsyncIterator[Bench]:
+async def bench(
+    folder: Path, settings: Settings | None = None, clock: Callable[[], float] = time.monotonic
+) -> AsyncIterator[Bench]:
     """A broker with its topics in memory."""
-    core = Core(MemoryStore(folder), settings)
+    core = Core(MemoryStore(folder), settings, clock)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(core), "127.0.0.1", 0)
     try:

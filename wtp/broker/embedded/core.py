@@ -71,6 +71,7 @@ class Core:
     Args:
         store: The data folder.
         settings: Limits and times.
+        clock: Monotonic seconds.
 
     Attributes:
         topics: The open topics by name.
@@ -82,9 +83,15 @@ class Core:
         past_duplicates: What they took for sent again.
     """
 
-    def __init__(self, store: Store, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.store = store
         self.settings = settings or Settings()
+        self.clock = clock
         self.topics: dict[str, Topic] = {}
         self.links: set[Connection] = set()
         self.schemas = SchemaRegistry(store.folder)
@@ -284,9 +291,10 @@ class Core:
             self.store.close_topic(topic.name)
 
     def tick(self, seconds: float) -> None:
-        """Compute rates; `seconds` since the last time."""
+        """Compute rates and forget what is old; `seconds` since the last time."""
         for topic in self.topics.values():
             topic.arrived.tick(seconds)
+            topic.forget_producers()
             for producer in topic.producers.live.values():
                 producer.traffic.tick(seconds)
             for subscription in topic.subscriptions.values():

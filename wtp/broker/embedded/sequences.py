@@ -123,6 +123,8 @@ class SequenceFile:
                 scanned += 1
             at = log.next_position(entries[-1].position) if entries else stop
         self._dirty = self._dirty or scanned > 0
+        if len(self._sequences) > MAX_PRODUCERS:
+            self._sequences = dict(list(self._sequences.items())[-MAX_PRODUCERS:])
         return scanned
 
     def _take(self, blob: bytes) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from wtp.broker.embedded.answers import ProducerSuccess
 from wtp.broker.embedded.consumer import Traffic
 from wtp.broker.embedded.cursor import after, before
 from wtp.broker.embedded.log import TopicLog
+from wtp.broker.embedded.memory import ProducerMemory
 from wtp.broker.embedded.memorylog import MemoryLog
 from wtp.broker.embedded.metadata import publish_time, read_metadata
 from wtp.broker.embedded.numbers import Cmd
@@ -30,9 +31,6 @@ CLOCK_SKEW_MS = 600_000
 SNAPSHOT_ENTRIES = 5000
 """Entries between two snapshots of the producers' sequence ids."""
 
-MAX_SEQUENCES = 10_000
-"""Producers whose last sequence id is remembered per topic, not counting the live ones."""
-
 Receipt = Callable[[StorageError | None], None]
 
 
@@ -48,7 +46,7 @@ class Topic:
         volatile: Nothing is stored (non-persistent).
         subscriptions: By name.
         producers: Who may publish.
-        sequences: Last sequence id of each producer; only with de-duplication.
+        memory: Last sequence id of each producer; empty without de-duplication.
         dedup: Whether sent-again messages are recognised.
     """
 
@@ -63,7 +61,7 @@ class Topic:
         )
         self.subscriptions: dict[str, Subscription] = {}
         self.producers = ProducerSet(self.name)
-        self.sequences: dict[str, int] = {}
+        self.memory = ProducerMemory({}, core.clock())
         self.dedup = False
         self.arrived = Traffic()
         self.duplicates = 0
@@ -81,14 +79,24 @@ class Topic:
         """Take over the namespace's policies."""
         wanted = not self.volatile and self.core.store.deduplication(self.name)
         if wanted and not self.dedup:
-            self.sequences = self.core.store.load_sequences(self.name)
+            self.memory = self._remember(self.core.store.load_sequences(self.name))
         elif not wanted:
-            self.sequences = {}
+            self.memory = self._remember({})
         self.dedup = wanted
 
     def last_sequence(self, producer_name: str) -> int:
         """The producer's last sequence id that is stored, -1 when not known."""
-        return self.sequences.get(producer_name, -1)
+        return self.memory.last.get(producer_name, -1)
+
+    def _remember(self, known: Mapping[str, int]) -> ProducerMemory:
+        memory = ProducerMemory(known, self.core.clock())
+        for name in self.producers.live:
+            memory.came(name)
+        return memory
+
+    def forget_producers(self) -> None:
+        """Drop the sequence ids of producers that have not been here for long."""
+        self.memory.forget(self.core.clock())
 
     def publish(self, producer: TopicProducer, head: SendHead, blob: bytes) -> Position | None:
         """Store a message.
@@ -109,7 +117,7 @@ class Topic:
         _, sequence, messages, highest, is_chunk, _ = head
         counts = True
         if self.dedup:
-            if sequence <= self.sequences.get(producer.name, -1):
+            if sequence <= self.memory.last.get(producer.name, -1):
                 self.duplicates += 1
                 return None
             if is_chunk:
@@ -120,7 +128,7 @@ class Topic:
             published = now
         position = self.log.append(blob, published, messages)
         if self.dedup and counts:
-            self.sequences[producer.name] = highest if highest > sequence else sequence
+            self.memory.last[producer.name] = highest if highest > sequence else sequence
         size = len(blob)
         arrived, sent = self.arrived, producer.traffic
         arrived.messages += messages
@@ -138,7 +146,7 @@ class Topic:
         """Offer the store a snapshot of the sequence ids."""
         self._since_snapshot = 0
         if self.dedup and self.log.last is not None:
-            self.core.store.save_sequences(self.name, self.sequences, self.log.last)
+            self.core.store.save_sequences(self.name, self.memory.last, self.log.last)
 
     @property
     def waits(self) -> bool:
@@ -179,12 +187,13 @@ class Topic:
     def add_producer(self, producer: TopicProducer) -> None:
         """Let a producer in; see `ProducerSet.add`."""
         self.producers.add(producer)
+        self.memory.came(producer.name)
 
     def remove_producer(self, producer: TopicProducer) -> None:
         """Let a producer go, and the next waiting one in."""
         heir = self.producers.remove(producer)
-        if producer.name in self.sequences:  # the longest silent are first, and go first
-            self.sequences[producer.name] = self.sequences.pop(producer.name)
+        if producer.name not in self.producers.live:
+            self.memory.left(producer.name, self.core.clock())
         if heir is not None:
             success = ProducerSuccess(
                 heir.request_id,
@@ -195,10 +204,6 @@ class Topic:
                 ready=True,
             )
             heir.link.answer(Cmd.PRODUCER_SUCCESS, success)
-        if len(self.sequences) > MAX_SEQUENCES:
-            for name in list(self.sequences)[: len(self.sequences) - MAX_SEQUENCES]:
-                if name not in self.producers.live:
-                    del self.sequences[name]
 
     def subscribe(self, name: str, start: Position, *, durable: bool) -> Subscription:
         """Return a subscription; a new one begins at `start`."""
