@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import fcntl
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,18 +94,20 @@ class Cluster:
 
 
 def cluster_of(shared: SharedPulsar) -> Cluster:
-    """The one of a test run, started by the first of its processes that asks; it ends with them."""
-    shared.folder.mkdir(parents=True, exist_ok=True)
-    folder = shared.folder / f"{NAME}-papers"
-    with (shared.folder / f"{NAME}.lock").open("w") as lock:
+    """The one of a test run, started by the first of its processes that asks; it ends with them.
+
+    While developing, WTP_TEST_PULSAR_SECURED names a folder in which one was started before.
+    """
+    home = Path(os.environ.get("WTP_TEST_PULSAR_SECURED") or shared.folder)
+    home.mkdir(parents=True, exist_ok=True)
+    folder = home / f"{NAME}-papers"
+    with (home / f"{NAME}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.is_dir():
             _make_papers(folder)
         extra = json.loads((folder / "extra.json").read_text())
         admin = (folder / "admin.token").read_text().strip()
-        pulsar = RealPulsar(
-            shared.folder / NAME, extra=extra, tls=True, token=admin, owner=shared.owner
-        )
+        pulsar = RealPulsar(home / NAME, extra=extra, tls=True, token=admin, owner=shared.owner)
         if not pulsar.running():
             pulsar.kill()
             pulsar.launch()
