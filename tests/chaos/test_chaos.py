@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.campaign import ACKED, IN_FLIGHT, KILLS, Campaign
+from tests.chaos.live import LivePlay
 from tests.chaos.verify import Account, judge
 from tests.e2e.stage import stage_in
 
@@ -66,6 +67,19 @@ def test_a_router_that_lies_is_found_out(tmp_path: Path) -> None:
     campaign = play(tmp_path, "embedded", 4, 1, lie=True)
     assert campaign.total.lost
     assert not campaign.total.clean
+
+
+@pytest.mark.timeout(150)
+def test_live_pictures(tmp_path: Path) -> None:
+    with stage_in(tmp_path) as stage:
+        live = LivePlay(stage, "embedded", 4)
+        try:
+            outcome = live.run()
+        finally:
+            live.close()
+    print("\n".join(outcome.report()))  # noqa: T201 - the report of the run
+    outcome.check()
+    assert max(one.recovery_s for one in outcome.struck) < RECOVERY_S * SLOW, outcome.report()
 
 
 @pytest.mark.parametrize(

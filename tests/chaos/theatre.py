@@ -19,6 +19,8 @@ from tests.processes import ROOT
 from tests.pulsar import RealPulsar
 
 ENTRY = "tests.chaos.entry"
+JVM_S = 240.0
+"""Seconds a real Pulsar may take to serve, on a machine that is busy with other tests."""
 DISK_BYTES = 400 * 1024 * 1024
 """The data folder of the embedded broker, when it lies on a small file system of its own."""
 
@@ -111,7 +113,7 @@ class Real:
 
     def start(self) -> None:
         """Start it on its data and wait until it serves."""
-        self._pulsar.start()
+        self._pulsar.start(JVM_S)
 
     def kill(self) -> None:
         """Kill -9 and wait for the end."""
