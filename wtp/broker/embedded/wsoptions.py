@@ -71,7 +71,7 @@ class ProducerOptions:
     first_sequence: int | None = None
     compress: bool = False
     murmur: bool = False
-    single: bool = False
+    single: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def producer_options(parts: list[str], query: Query) -> ProducerOptions:
         _integer(query, "initialSequenceId", None),
         _one_of(query, "compressionType", CODECS, "NONE") == "ZLIB",
         _one_of(query, "hashingScheme", HASHES, "JavaStringHash") == "Murmur3_32Hash",
-        _one_of(query, "messageRoutingMode", ROUTINGS, "RoundRobinPartition") == "SinglePartition",
+        _one_of(query, "messageRoutingMode", ROUTINGS, "SinglePartition") == "SinglePartition",
     )
 
 

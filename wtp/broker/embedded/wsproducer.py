@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from wtp.broker.embedded.answers import SendError, SendReceipt
 from wtp.broker.embedded.commands import CloseProducer, KeyValue, Producer, Send
-from wtp.broker.embedded.frames import FRAME_PADDING_BYTES, blob_of
+from wtp.broker.embedded.frames import blob_of
 from wtp.broker.embedded.metadata import Metadata, murmur3
 from wtp.broker.embedded.numbers import Cmd
 from wtp.broker.embedded.wscodecs import Codec
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 MAX_UNSENT = 1000
 """Answers that wait for the client; above, nothing more is read from it."""
 
-COMMAND_BYTES = 100
-"""Room for the SEND command in a frame."""
+BLOB_HEAD_BYTES = 10
+"""Magic, checksum and size: what a blob has beside metadata and payload, which are limited."""
 
 
 @dataclass(slots=True)
@@ -133,9 +133,9 @@ class WsProducer(WsSession):
             metadata.compression, metadata.uncompressed_size = int(Codec.ZLIB), len(payload)
             payload = zlib.compress(payload)
         blob = blob_of(metadata.encode(), payload)
-        most = self.core.settings.max_message_bytes
-        if len(payload) > most or len(blob) + COMMAND_BYTES > most + FRAME_PADDING_BYTES:
-            why = f"The message has {len(payload)} bytes; at most {most} are taken."
+        size, most = len(blob) - BLOB_HEAD_BYTES, self.core.settings.max_message_bytes
+        if size > most:
+            why = f"The message has {size} bytes; at most {most} are taken."
             self._answer(not_sent(FAILED, why, message.context))
             return
         sequence = part.sequence

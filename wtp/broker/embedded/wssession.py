@@ -39,7 +39,6 @@ class WsSession(ABC, ClientEvents):
         self._idle_s = idle_s
         self._ws: web.WebSocketResponse | None = None
         self._active_s = 0.0
-        self._owes_alive = False
         self._over = asyncio.Event()
         self._end = (int(WSCloseCode.OK), "")
 
@@ -111,9 +110,6 @@ class WsSession(ABC, ClientEvents):
             message = await ws.receive()
             if message.type in _ENDS:
                 return
-            if self._owes_alive:
-                self._owes_alive = False
-                self.client.alive()
             if message.type == WSMsgType.PONG:
                 continue
             self._touch()
@@ -123,20 +119,15 @@ class WsSession(ABC, ClientEvents):
                 await self.text(message.data)
 
     async def _watch(self) -> None:
-        """End a silent socket; pass the broker's question for a sign of life on."""
-        while True:
-            loop = asyncio.get_running_loop()
-            left = self._active_s + self._idle_s - loop.time()
-            if left <= 0:
-                self.end(WSCloseCode.GOING_AWAY, f"idle for {self._idle_s:g} s")
-                return
-            await asyncio.sleep(min(left, 1.0))
-            if self._owes_alive and self._ws is not None:
-                await self._ws.ping()
+        """End a silent socket."""
+        loop = asyncio.get_running_loop()
+        while (left := self._active_s + self._idle_s - loop.time()) > 0:
+            await asyncio.sleep(left)
+        self.end(WSCloseCode.GOING_AWAY, f"idle for {self._idle_s:g} s")
 
     def asked_alive(self) -> None:
-        """The client behind the socket has to answer, not this."""
-        self._owes_alive = True
+        """Yes: many clients read, and so answer a ping, only when they expect something."""
+        asyncio.get_running_loop().call_soon(self.client.alive)
 
     def lost(self) -> None:
         """The broker closed the connection."""
