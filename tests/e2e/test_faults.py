@@ -55,7 +55,14 @@ def both(stage: Stage) -> tuple[Run, Run, Lines]:
     talk, lines = chat(stage)
     pictures.event("ready")
     wait_for(lambda: lines.written > 50, "lines")
+    wait_for(lambda: pictures_of(stage) > 5, "pictures")
     return pictures, talk, lines
+
+
+def pictures_of(stage: Stage) -> int:
+    """How many pictures the router has brought to the broker."""
+    track = stage.stats().get("tracks", {}).get("default/cam/video", {})
+    return int(track.get("delivered", 0))
 
 
 def said(messages: Sequence[Message]) -> list[int]:
