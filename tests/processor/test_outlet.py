@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from tests.processor.parcels import code, parcel
 from tests.processor.test_server import PASSTHROUGH, Client, serving, settings
+from tests.pulsar import RealPulsar
 from wtp.broker.client import BrokerClient
 from wtp.broker.embedded.server import BrokerServer, BrokerSettings, serve_broker
 from wtp.broker.embedded.values import FsyncPolicy
@@ -78,6 +80,21 @@ async def test_what_a_router_sends_twice_is_published_once_and_in_order(tmp_path
             await sent(client, parcel(b"again", seq=1, instance="run2"))
         found = await published(url, "chat")
     assert [one.payload for one in found] == [b"1", b"2", b"3", b"4", b"5", b"6", b"again"]
+
+
+@pytest.mark.pulsar
+async def test_a_real_pulsar_has_it_once_and_in_order_too(real_pulsar: RealPulsar) -> None:
+    kind = f"processed-{uuid.uuid4().hex[:8]}"
+    chosen = settings(real_pulsar.url, TOPIC.format(kind), send_to_pulsar=True)
+    async with serving(chosen=chosen) as client:
+        numbers = [1, 2, 3, 3, 2, 4, 5]
+        await asyncio.gather(*(sent(client, parcel(b"%d" % n, seq=n)) for n in numbers))
+    async with serving(chosen=chosen) as client:
+        for n in (4, 5, 6):
+            await sent(client, parcel(b"%d" % n, seq=n))
+    found = await published(real_pulsar.url, kind)
+    assert [one.payload for one in found] == [b"1", b"2", b"3", b"4", b"5", b"6"]
+    assert found[0].properties == dict(parcel(seq=1).properties)
 
 
 async def test_an_object_of_a_reliable_kind_makes_one_at_most(tmp_path: Path) -> None:

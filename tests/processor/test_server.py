@@ -15,8 +15,14 @@ import aiohttp
 import pytest
 
 from tests.processor.parcels import code, parcel
-from wtp.config.schema import BrokerSettings, ProcessorSettings, Settings
-from wtp.errors import UsageError, WtpError
+from wtp.config.schema import (
+    DEFAULT_TEMPLATE,
+    BrokerSettings,
+    ProcessorSettings,
+    Settings,
+    TopicSettings,
+)
+from wtp.errors import BrokerUnavailable, UsageError, WtpError
 from wtp.model import Kind
 from wtp.processor.code import CodeSpec
 from wtp.processor.run import Processor
@@ -25,11 +31,14 @@ from wtp.wire.process import Parcel, decode_answer, decode_error, encode_one
 PASSTHROUGH = CodeSpec.parse("passthrough")
 
 
-def settings(broker: str = "pulsar://127.0.0.1:1", **own: Any) -> Settings:
+def settings(
+    broker: str = "pulsar://127.0.0.1:1", topic: str = DEFAULT_TEMPLATE, **own: Any
+) -> Settings:
     own = {"listen": "127.0.0.1:0", "send_to_pulsar": False, **own}
     return Settings(
         processor=ProcessorSettings(**own),
         broker=BrokerSettings(url=broker),
+        topics=TopicSettings(template=topic),
     )
 
 
@@ -192,7 +201,15 @@ async def test_health_tells_what_is_wrong() -> None:
         assert (status, state["status"]) == (503, "no-broker")
         status, _, body = await client.post(parcel())
         assert status == 503
-        assert "No broker" in decode_error(body)
+        assert "127.0.0.1:1" in decode_error(body)
+
+
+async def test_a_port_that_is_no_broker_ends_the_start() -> None:
+    async with serving() as client:
+        url = "pulsar://" + client.info["address"]
+        role = Processor(settings(url, send_to_pulsar=True), Kind.CHAT, PASSTHROUGH)
+        with pytest.raises(BrokerUnavailable):
+            await role.run(lambda info: None)
 
 
 async def test_an_address_in_use_is_told() -> None:

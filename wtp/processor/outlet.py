@@ -14,10 +14,10 @@ from collections import OrderedDict
 from collections.abc import Coroutine
 from typing import Any
 
+from wtp.broker.accessprobe import knock
 from wtp.broker.client import BrokerClient, Producer
 from wtp.broker.connect import connect
 from wtp.broker.naming import topic_name
-from wtp.children.broker import BROKER_PORT, answers, host_port
 from wtp.clock import ClockDomain, monotonic_us, read_boot_id
 from wtp.config.schema import Settings
 from wtp.errors import BrokerError, BrokerUnavailable, Refused, WtpError
@@ -27,6 +27,9 @@ from wtp.wire.process import Parcel
 log = logging.getLogger("wtp.processor")
 
 WATCH_S = 0.25
+KNOCK_S = 1.0
+"""How often a broker is looked for to which no producer is open."""
+
 PATIENCE_S = 1.0
 """How long lost producers may take to come back by themselves while the broker answers."""
 
@@ -37,7 +40,8 @@ MOST_PRODUCERS = 512
 MOST_ERROR = 1000
 """Characters of an error that a dead letter carries."""
 
-TLS_PORT = 6651
+NOT_YET = frozenset({"no-answer", "unknown-host"})
+"""Codes of a broker that may still come; anything else has to be put right first."""
 
 Receipt = asyncio.Future[None]
 
@@ -52,6 +56,8 @@ class Outlet:
 
     def __init__(self, settings: Settings, code: str) -> None:
         self.connected = False
+        self.problem = ""
+        """Why the broker cannot be used at the moment."""
         self.published = 0
         self.dead_letters = 0
         self._settings = settings
@@ -64,9 +70,20 @@ class Outlet:
         self._told: bool | None = None
 
     async def start(self) -> None:
-        """Begin to look for the broker; it need not be there yet."""
+        """Begin to look for the broker; it need not be there yet.
+
+        Raises:
+            BrokerUnavailable: What answers is no broker that can be used.
+            Refused: It does not let us in.
+        """
         self._client = connect(self._settings.broker)
-        self.connected = await self._reachable()
+        try:
+            await knock(self._settings.broker)
+            self.connected = True
+        except BrokerUnavailable as error:
+            if error.code not in NOT_YET:
+                raise
+            self.problem = error.message
         self._tell()
         self._spawn(self._watch())
 
@@ -182,7 +199,8 @@ class Outlet:
 
     def _missing(self) -> BrokerUnavailable:
         return BrokerUnavailable(
-            f"No broker at {self._settings.broker.url}.", hint="Start one: wtp broker."
+            self.problem or f"No broker at {self._settings.broker.url}.",
+            hint="Start one (wtp broker), or correct --broker.",
         )
 
     def _open_ones(self) -> list[Producer]:
@@ -193,7 +211,7 @@ class Outlet:
         """Keep `connected` true to the facts and bring lost producers back; runs for ever."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(WATCH_S)
+            await asyncio.sleep(WATCH_S if self._producers else KNOCK_S)
             producers = self._open_ones()
             if producers:
                 self.connected = all(producer.connected for producer in producers)
@@ -221,22 +239,20 @@ class Outlet:
     def _tell(self) -> None:
         if self.connected is not self._told:
             if not self.connected:
-                log.warning(
-                    "No broker at %s: requests are answered 503. Start one: wtp broker",
-                    self._settings.broker.url,
-                )
+                log.warning("%s Requests are answered 503.", self._missing().message)
             elif self._told is not None:
                 log.info("The broker at %s is back.", self._settings.broker.url)
             self._told = self.connected
 
     async def _reachable(self) -> bool:
-        scheme, _, hosts = self._settings.broker.url.partition("://")
-        port = TLS_PORT if scheme == "pulsar+ssl" else BROKER_PORT
-        for host in hosts.split(","):
-            with contextlib.suppress(BrokerUnavailable):
-                if await answers(*host_port(f"{scheme}://{host}", port)):
-                    return True
-        return False
+        """Whether the broker lets us in; why not is kept in `problem`."""
+        try:
+            await knock(self._settings.broker)
+        except WtpError as error:
+            self.problem = error.message
+            return False
+        self.problem = ""
+        return True
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -87,6 +87,9 @@ class Processor:
         Raises:
             UsageError: The code cannot be loaded.
             WtpError: The address is in use (code `bind`).
+            BrokerUnavailable: What answers at the broker's URL is none; that nothing answers is
+                no error.
+            Refused: The broker does not let it in.
         """
         own = self._settings.processor
         async with contextlib.AsyncExitStack() as stack:
@@ -173,6 +176,7 @@ class Processor:
             "took": server.took.snapshot() if server else {},
             "send_to_pulsar": self._settings.processor.send_to_pulsar,
             "connected": self._connected,
+            "problem": outlet.problem if outlet else "",
             "published": outlet.published if outlet else 0,
             "dead_letters": outlet.dead_letters if outlet else 0,
         }
