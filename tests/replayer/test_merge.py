@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.replayer.fakes import T0_US, message
 from wtp.replayer import merge as module
 from wtp.replayer.merge import Entry, Merge
+from wtp.replayer.placed import Placed
 from wtp.replayer.when import NEVER_US
 
 SLACK_US = 100
@@ -40,7 +41,8 @@ class FakeFeed:
         while self._rest and len(self.queue) < self._piece:
             at_us = self._rest.popleft()
             self.seen_us = max(self.seen_us, at_us)
-            self.queue.append((at_us, at_us, message(T0_US, payload=b"x" * 10), "capture", False))
+            one = message(T0_US, payload=b"x" * 10)
+            self.queue.append((at_us, Placed(one, at_us, "capture", False)))
 
     def took(self) -> None:
         self.taken += 1
@@ -54,7 +56,7 @@ def played(merge: Merge, feeds: list[FakeFeed], limit: int = 10_000) -> list[int
             feed.read()
         merge.take_in()
         while merge.next_us() is not None:
-            out.append(merge.pop()[1])
+            out.append(merge.pop().at_us)
         if merge.finished:
             break
     return out
@@ -90,7 +92,7 @@ def test_a_slow_topic_stalls_nobody_and_a_fast_one_is_not_read_ahead() -> None:
         merge.take_in()
         most = max(most, len(merge))
         while merge.next_us() is not None:
-            out.append(merge.pop()[1])
+            out.append(merge.pop().at_us)
     assert len(out) == 1003
     assert out == sorted(out)
     assert most <= 5 + 5 + SLACK_US // 10 + 1
@@ -105,7 +107,7 @@ def test_nothing_goes_out_before_a_topic_that_has_something_to_come() -> None:
     assert not merge.finished
     waiting.read()
     merge.take_in()
-    assert [merge.pop()[1] for _ in range(5)] == [0, 1, 2, 3, 4]
+    assert [merge.pop().at_us for _ in range(5)] == [0, 1, 2, 3, 4]
 
 
 def test_a_live_topic_is_not_waited_for() -> None:

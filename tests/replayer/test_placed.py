@@ -7,6 +7,7 @@ import pytest
 from tests.replayer.fakes import T0_US, FakeMessage, foreign, message
 from wtp.replayer.placed import (
     REPLAY_COLUMNS,
+    Placed,
     PlacedBy,
     csv_line,
     json_line,
@@ -36,7 +37,7 @@ def test_the_best_time_known_places_a_message(
 
 
 def test_lines_say_where_an_object_was_placed_and_why() -> None:
-    item = played(message(T0_US, 7), T0_US, "capture", live=False)
+    item = played(Placed(message(T0_US, 7), T0_US, "capture", False))
     values = json.loads(json_line(item))
     assert (values["seq"], values["at_us"], values["placed_by"]) == (7, T0_US, "capture")
     assert values["latency_us"] is None
@@ -47,5 +48,5 @@ def test_lines_say_where_an_object_was_placed_and_why() -> None:
 
 
 def test_a_foreign_message_has_a_line_too() -> None:
-    values = json.loads(json_line(played(foreign(17), 17_000, "publish", live=True)))
+    values = json.loads(json_line(played(Placed(foreign(17), 17_000, "publish", True))))
     assert (values["placed_by"], values["seq"], values["live"]) == ("publish", None, True)

@@ -13,7 +13,7 @@ from wtp.config.schema import Settings
 from wtp.consumer.item import read_place, split_track
 from wtp.errors import BrokerError, NotFound, Refused, UsageError
 from wtp.model import Kind
-from wtp.replayer.placed import Played
+from wtp.replayer.placed import Placed
 from wtp.replayer.ports import Broker, Directory, Producer
 from wtp.replayer.request import Request
 from wtp.replayer.topics import kind_topics
@@ -129,7 +129,7 @@ class IntoRoom:
         except (BrokerError, Refused) as error:
             LOGGER.warning("The broker's admin API does not answer: %s", error.message)
 
-    async def take(self, items: Sequence[Played]) -> list[str]:
+    async def take(self, items: Sequence[Placed]) -> list[str]:
         """Publish objects and wait for their receipts.
 
         Returns:
@@ -137,13 +137,13 @@ class IntoRoom:
         """
         under_way = _UnderWay(len(items))
         for number, item in enumerate(items):
-            await under_way.below(UNRECEIPTED_BYTES - item.size_bytes)
+            await under_way.below(UNRECEIPTED_BYTES - len(item.message.payload))
             await self._send(item, under_way, number)
         await under_way.below(1)
         return under_way.reasons
 
-    async def _send(self, item: Played, under_way: _UnderWay, number: int) -> None:
-        kind = item.obj.kind if item.obj else self._source_kinds.get(item.message.topic)
+    async def _send(self, item: Placed, under_way: _UnderWay, number: int) -> None:
+        kind = self._kind(item)
         if kind is None:
             under_way.reasons[number] = "no-kind"
             return
@@ -159,15 +159,22 @@ class IntoRoom:
             key=key,
             event_ms=item.at_us // 1000,
             seq=seq,
-            done=under_way.sent(number, item.size_bytes),
+            done=under_way.sent(number, len(item.message.payload)),
         )
 
-    def _key(self, item: Played) -> str:
-        """The track's name in its new room; a key that is no track's stays as it is."""
-        publisher, name = split_track(item.track)
-        return f"{self.room}/{publisher}/{name}" if publisher else item.track
+    def _kind(self, item: Placed) -> Kind | None:
+        """The object's own kind, else that of the topic it comes from."""
+        text = item.message.properties.get("kind", "")
+        if item.message.properties.get("wtp") == "1" and text in Kind.__members__.values():
+            return Kind(text)
+        return self._source_kinds.get(item.message.topic)
 
-    async def _producer(self, target: TopicName, item: Played, track: str) -> Producer:
+    def _key(self, item: Placed) -> str:
+        """The track's name in its new room; a key that is no track's stays as it is."""
+        publisher, name = split_track(item.message.key)
+        return f"{self.room}/{publisher}/{name}" if publisher else item.message.key
+
+    async def _producer(self, target: TopicName, item: Placed, track: str) -> Producer:
         name = ""
         if track:
             name = f"wtp-replay/{item.message.topic}/{track}/{self._begin}"

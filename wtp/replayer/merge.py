@@ -11,9 +11,9 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
-from wtp.replayer.placed import PlacedBy
+from wtp.replayer.placed import Placed
 from wtp.replayer.when import NEVER_US
 
 SLACK_US = 1_000_000
@@ -24,8 +24,8 @@ MAX_HELD = 20_000
 """Held at most, in all; beyond, the earliest goes out whatever is still to come."""
 
 
-Entry = tuple[int, int, Any, PlacedBy, bool]
-"""Sort time and own time (µs), message, what it was placed by, whether it is live."""
+Entry = tuple[int, Placed]
+"""Time to sort by, µs, which never runs back within a track; and the message."""
 
 
 class Feed(Protocol):
@@ -70,7 +70,7 @@ class Merge:
         self.late = 0
         """Objects that came behind the point up to which others had gone out."""
         self._marks = dict.fromkeys(range(len(feeds)), -NEVER_US)
-        self._heap: list[tuple[int, int, int, Any, PlacedBy, bool]] = []
+        self._heap: list[tuple[int, int, Placed]] = []
         self._count = 0
         self._bytes = 0
         self._bound_us = -NEVER_US
@@ -114,11 +114,11 @@ class Merge:
 
     def _drain(self, number: int, feed: Feed) -> None:
         heap, out_us = self._heap, self._out_us
-        for sort_us, at_us, message, placed_by, live in feed.queue:
+        for sort_us, placed in feed.queue:
             self._count += 1
-            self._bytes += len(message.payload)
+            self._bytes += len(placed.message.payload)
             self.late += sort_us < out_us
-            heapq.heappush(heap, (sort_us, self._count, at_us, message, placed_by, live))
+            heapq.heappush(heap, (sort_us, self._count, placed))
         feed.queue.clear()
         self._marks[number] = feed.seen_us - self.slack_us
         feed.took()
@@ -130,12 +130,12 @@ class Merge:
         at_us = self._heap[0][0]
         return at_us if at_us <= self._bound_us or self.full else None
 
-    def pop(self) -> tuple[Any, int, PlacedBy, bool]:
-        """Take the next object out: message, its time on the line, placed by, live."""
-        sort_us, _, at_us, message, placed_by, live = heapq.heappop(self._heap)
-        self._bytes -= len(message.payload)
+    def pop(self) -> Placed:
+        """Take the next object out."""
+        sort_us, _, placed = heapq.heappop(self._heap)
+        self._bytes -= len(placed.message.payload)
         self._out_us = max(self._out_us, sort_us)
-        return message, at_us, placed_by, live
+        return placed
 
     @property
     def finished(self) -> bool:

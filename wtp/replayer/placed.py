@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from wtp.consumer.item import Item, describe, read_object
 from wtp.consumer.output import CSV_COLUMNS, escape
@@ -17,6 +17,22 @@ REPLAY_COLUMNS = (*CSV_COLUMNS, "replayed", "at_us", "placed_by")
 
 PlacedBy = Literal["capture", "event", "publish"]
 """Which time a message was placed by: its capture stamp; its event time; its publish time."""
+
+
+class Placed(NamedTuple):
+    """A message on the time line, not parsed: who only counts or copies needs no more.
+
+    Attributes:
+        message: As it came.
+        at_us: Where it lies, Unix µs.
+        placed_by: Which of its times that is.
+        live: Whether it came after the past was played to its end.
+    """
+
+    message: Message
+    at_us: int
+    placed_by: PlacedBy
+    live: bool
 
 
 def place_in_time(message: Message) -> tuple[int, PlacedBy]:
@@ -43,8 +59,9 @@ class Played(Item):
     placed_by: PlacedBy = "publish"
 
 
-def played(message: Message, at_us: int, placed_by: PlacedBy, live: bool) -> Played:
+def played(placed: Placed) -> Played:
     """Read a message as an object. Its arrival here says nothing about latency."""
+    message, at_us, placed_by, live = placed
     obj, fault = read_object(message)
     return Played(
         message=message,

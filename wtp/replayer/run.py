@@ -16,7 +16,7 @@ from wtp.consumer.places import reach
 from wtp.metrics import Ledger
 from wtp.replayer.figures import Figures
 from wtp.replayer.pace import MAX_SPEED, Pace
-from wtp.replayer.placed import Played, played
+from wtp.replayer.placed import Placed
 from wtp.replayer.ports import Broker, Directory
 from wtp.replayer.request import Request
 from wtp.replayer.sink import OutputSink, Sink
@@ -199,9 +199,9 @@ class Replayer:
             self._look_whether_live()
             await self._wait(self._next_in_s(), idle_s)
 
-    def _due(self) -> list[Played]:
+    def _due(self) -> list[Placed]:
         """The objects whose time has come, in order."""
-        batch: list[Played] = []
+        batch: list[Placed] = []
         merge, pace = self.tape.merge, self.pace
         merge.take_in()
         if pace.paused:
@@ -213,7 +213,7 @@ class Replayer:
             pace.start(next_us)
             if pace.speed != MAX_SPEED and pace.wait_us(next_us) > AHEAD_US:
                 break
-            batch.append(played(*merge.pop()))
+            batch.append(merge.pop())
         return batch
 
     def _next_in_s(self) -> float | None:
@@ -233,7 +233,7 @@ class Replayer:
             if idle_s is not None:
                 await self.sink.idle()
 
-    async def _hand_on(self, batch: list[Played]) -> None:
+    async def _hand_on(self, batch: list[Placed]) -> None:
         for item in batch:
             self.ledger.offer(len(item.message.payload))
         self.figures.add(batch)

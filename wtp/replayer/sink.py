@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from wtp.consumer.output import Nowhere, Output
 from wtp.consumer.worker import Worker
-from wtp.replayer.placed import Played
+from wtp.replayer.placed import Placed, played
 
 CLOSE_S = 2.0
 """What a slow output gets to finish."""
@@ -27,7 +27,7 @@ class Sink(Protocol):
         """Make ready; `topics` are those that are read. Raises when it cannot work."""
         ...
 
-    async def take(self, items: Sequence[Played]) -> list[str]:
+    async def take(self, items: Sequence[Placed]) -> list[str]:
         """Take objects; for each "" when it was taken, else why it was left out."""
         ...
 
@@ -59,14 +59,17 @@ class OutputSink:
             self._worker = Worker("output")
         await self._call(self._output.open)
 
-    async def take(self, items: Sequence[Played]) -> list[str]:
-        """Hand objects to the output."""
-        if self._worker is None:
-            return self._output.take(items)
+    async def take(self, items: Sequence[Placed]) -> list[str]:
+        """Hand objects to the output, parsed unless it takes anything."""
+        if isinstance(self._output, Nowhere):
+            return [""] * len(items)
         self._busy = True
-        reasons: list[str] = await self._call(self._output.take, items)
+        reasons: list[str] = await self._call(self._take, items)
         self._busy = False
         return reasons
+
+    def _take(self, items: Sequence[Placed]) -> list[str]:
+        return self._output.take([played(item) for item in items])
 
     async def idle(self) -> None:
         """Let the output do what is due."""

@@ -10,7 +10,7 @@ from wtp.clock import monotonic_us
 from wtp.consumer.item import Place, read_place
 from wtp.errors import BrokerUnavailable, WtpError
 from wtp.replayer.merge import Entry
-from wtp.replayer.placed import place_in_time
+from wtp.replayer.placed import Placed, place_in_time
 from wtp.replayer.ports import Broker, Message, Reader
 from wtp.replayer.request import Request, Span
 from wtp.replayer.survey import open_reader
@@ -189,7 +189,7 @@ class Source:
         sort_us = max(at_us, self._track_us.get(message.key, at_us))
         self._track_us[message.key] = sort_us
         self._bytes += len(message.payload)
-        self.queue.append((sort_us, at_us, message, placed_by, self.live))
+        self.queue.append((sort_us, Placed(message, at_us, placed_by, self.live)))
 
     async def _open_again(self) -> None:
         """Go on behind the last message, as soon as the broker lets us."""
