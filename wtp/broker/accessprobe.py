@@ -72,10 +72,9 @@ async def knock(broker: BrokerSettings) -> Entry:
         ConfigError: A file of the settings cannot be used.
     """
     places = addresses(broker.url)
-    context = await asyncio.to_thread(ssl_context, broker) if places[0].secure else None
     secret = token(broker)
     faults: list[WtpError] = []
-    tries = {asyncio.create_task(_enter(place, context, broker, secret)) for place in places}
+    tries = {asyncio.create_task(_enter(place, broker, secret)) for place in places}
     try:
         for tried in asyncio.as_completed(tries):
             try:
@@ -116,12 +115,12 @@ async def check_access(broker: BrokerSettings) -> None:
             raise
 
 
-async def _enter(
-    place: Address, context: ssl.SSLContext | None, broker: BrokerSettings, secret: str
-) -> Entry:
+async def _enter(place: Address, broker: BrokerSettings, secret: str) -> Entry:
     reader, writer = await _reach(place)
+    context = None
     try:
-        if context is not None:
+        if place.secure:  # reading the system's trust takes 0.1 s: not for one who is away
+            context = await asyncio.to_thread(ssl_context, broker)
             await _secure(place, writer, context)
         hello = _Connect(client_version=f"wtp {__version__}", protocol_version=PROTOCOL)
         if secret:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
+from wtp.broker import access
 from wtp.broker.naming import TopicName, parse_topic
 from wtp.consumer.ports import Directory
 from wtp.errors import BrokerError, BrokerUnavailable, NotFound, Refused
@@ -16,7 +16,7 @@ CONNECT_S = 2.0
 SHOWN = 20
 """Names listed at most in an error."""
 
-DEFAULT_PORTS = {"pulsar": 6650, "pulsar+ssl": 6651, "ws": 8080, "wss": 8443}
+SCHEMES = ("pulsar", "pulsar+ssl", "ws", "wss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,25 +111,12 @@ def _listing(start: str, names: list[str]) -> str:
 
 
 def addresses(url: str) -> list[tuple[str, int]]:
-    """Hosts and ports of `pulsar://a:1,b:2`.
+    """Hosts and ports of `pulsar://a:1,b:2`, or of the URL of a WebSocket API.
 
     Raises:
         BrokerUnavailable: It is no broker URL.
     """
-    scheme, _, rest = url.partition("://")
-    if scheme not in DEFAULT_PORTS or not rest:
-        raise BrokerUnavailable(f"{url!r} is no broker URL.", hint="Write pulsar://HOST:6650.")
-    found = []
-    for one in rest.partition("/")[0].split(","):
-        try:
-            parts = urlsplit(f"//{one}")
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            host, port = None, None
-        if not host:
-            raise BrokerUnavailable(f"{url!r} is no broker URL.", hint="Write pulsar://HOST:6650.")
-        found.append((host, port or DEFAULT_PORTS[scheme]))
-    return found
+    return [(one.host, one.port) for one in access.addresses(url, *SCHEMES)]
 
 
 async def answers(url: str) -> bool:
@@ -155,11 +142,11 @@ async def reach(url: str, *, wait: bool, note: Callable[[str], None]) -> None:
     while not await answers(url):
         if not wait:
             raise BrokerUnavailable(
-                f"No broker answers at {url}.",
+                f"No broker answers at {access.shown(url)}.",
                 hint=f"Start one (wtp broker), or give its URL: {_option(url)}.",
             )
         if not told:
-            note(f"No broker answers at {url}. Waiting for it.")
+            note(f"No broker answers at {access.shown(url)}. Waiting for it.")
         told = True
         await asyncio.sleep(POLL_S)
 

@@ -13,6 +13,7 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
+from wtp.broker.accessprobe import PASSING
 from wtp.broker.client import Producer
 from wtp.broker.connect import connect
 from wtp.children.broker import BROKER_PORT, answers, host_port
@@ -28,6 +29,8 @@ PATIENCE_S = 1.0
 """How long a lost producer may take to come back by itself while the broker answers."""
 FIRST_WAIT_S, LAST_WAIT_S = 0.1, 1.0
 LIVE_PENDING = 1000
+UNSAID = (*PASSING, "broker-unavailable", "busy", "closed")
+"""Codes of faults that `watch` tells of, or that pass: TLS and tokens are not among them."""
 LIVE_OPEN_S = 1.0
 """How long a live route is held up by a broker that does not answer before it goes on without."""
 
@@ -127,7 +130,7 @@ class BrokerLink:
                         raise
                     if passing and not route.kind.reliable:
                         return
-                    if not passing and str(error) != said:
+                    if error.code not in UNSAID and str(error) != said:
                         said = str(error)
                         log.warning("%s has no producer: %s", route.track, error)
                     log.debug("waiting for a producer of %s: %s", route.track, error)
