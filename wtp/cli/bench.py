@@ -123,6 +123,41 @@ def router(
 
 
 @app.command()
+def replay(
+    tracks: Annotated[int, typer.Option("--tracks", help="Tracks of the room.", min=1)] = 10,
+    fps: Annotated[
+        float, typer.Option("--fps", help="Objects a second of each track.", min=0.1)
+    ] = 30.0,
+    size: Annotated[
+        int,
+        typer.Option("--size", help="Payload of an object.", metavar="SIZE", parser=parse_bytes),
+    ] = 20_000,
+    length: Annotated[
+        float,
+        typer.Option("--length", help="Length of the past.", metavar="TIME", parser=parse_seconds),
+    ] = 40.0,
+    rounds: Annotated[int, typer.Option("--rounds", help="Rounds in turns.", min=1)] = 3,
+    beside: Annotated[
+        str, typer.Option("--beside", help="Broker measured as well.", metavar="URL")
+    ] = "",
+    fsync: Fsync = "interval",
+    output: OutputFormat = Output.TABLE,
+) -> None:
+    """The past of a room at full speed, beside pulsar-client alone."""
+    from wtp.bench import replay as bench
+
+    config = {
+        "tracks": tracks,
+        "fps": fps,
+        "size_bytes": size,
+        "seconds": length,
+        "rounds": rounds,
+        "fsync": fsync,
+    }
+    _finish("replay", bench.run(config, _say, beside), output)
+
+
+@app.command()
 def broker(output: OutputFormat = Output.TABLE) -> None:
     """The embedded broker alone, produced to and consumed from by pulsar-client."""
     from wtp.bench.broker import run

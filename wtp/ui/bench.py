@@ -57,8 +57,10 @@ def table(name: str, figures: dict[str, Any]) -> RenderableType:
     rows.update({f"  {hop}": row for hop, row in figures.get("hops", {}).items()})
     known = {*_PERCENTILES, "n", "from", "to", "send_to_receive", "baseline", "hops", "beside"}
     facts = {key: value for key, value in figures.items() if key not in known}
-    parts: list[RenderableType] = [Text("latencies in ms", style="bold"), _percentiles(rows)]
-    parts += [Text(""), _facts(facts)]
+    parts: list[RenderableType] = []
+    if rows:
+        parts += [Text("latencies in ms", style="bold"), _percentiles(rows), Text("")]
+    parts.append(_facts(facts))
     if "beside" in figures:
         parts += [Text(""), table(name, figures["beside"])]
     return Group(*parts)
