@@ -70,6 +70,7 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
         "hops": {"router alone": ways["without"], "router and processor": ways["with"]},
         **added,
         "router's own figures": ways["service"],
+        "cpu_s_per_1000": ways["cpu"],
         "dropped": ways["dropped"],
         **worker,
         "spin_ms": [spin_before, await asyncio.to_thread(spin_ms)],
@@ -168,6 +169,7 @@ async def _side_by_side(
             started.append(generator)
             pipes[name] = (sent, results)
         say(f"{config['rate']:g} objects/s of {config['size_bytes']} bytes through both routers")
+        before = path.cpu()
         for process in started:
             if process.pid is None:
                 process.start()
@@ -178,6 +180,11 @@ async def _side_by_side(
                 raise WtpError(counted["error"], hint="See the router's log.")
             got = await expect(results, SILENCE_S + 60, "the reader")
             figures[name] = {**got, "sent": counted["sent"]}
+        after, sent_count = path.cpu(), figures["with"]["sent"]
+        figures["cpu"] = {
+            name: round((after[name] - before[name]) * 1000 / sent_count, 3)
+            for name in ("router", "router-http", "processor")
+        }
         return figures
     finally:
         for process in started:
@@ -217,13 +224,16 @@ async def _worker(path: LocalPath, config: dict[str, Any], say: Say) -> dict[str
         ["processor", "data", "--from-topic", *path.room_args, *path.broker_args],
         (*pin, *PROGRAM),
     )
+    before = path.cpu()["worker"]
     stamps = await _stamps(path.broker, f"{source}-passthrough", count)
     await asyncio.sleep(0.6)
+    used = path.cpu()["worker"] - before
     skip = int(count * WARM)
     span_us = stamps[-1] - stamps[skip]
     return {
         "worker_objects_per_s": round((len(stamps) - skip - 1) / span_us * 1e6, 1),
         "client_alone_objects_per_s": alone,
+        "worker_cpu_s_per_1000": round(used * 1000 / len(stamps), 3),
         "worker_objects": worker.last.get("objects"),
         "worker_cores": 1 if pin else "not limited: there is no taskset",
     }

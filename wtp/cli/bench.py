@@ -123,6 +123,66 @@ def router(
 
 
 @app.command()
+def receipts(
+    size: Annotated[
+        int,
+        typer.Option("--size", help="Payload of an object.", metavar="SIZE", parser=parse_bytes),
+    ] = 1000,
+    rate: Annotated[
+        float, typer.Option("--rate", help="Objects a second of the paced part.", min=1.0)
+    ] = 500.0,
+    duration: Seconds = 5.0,
+    warmup: Warmup = 1.0,
+    fsync: Fsync = "interval",
+    output: OutputFormat = Output.TABLE,
+) -> None:
+    """Reliable objects with receipts, beside pulsar-client alone: rate and latency."""
+    from wtp.bench import receipts as bench
+
+    config = {
+        "size_bytes": size,
+        "rate": rate,
+        "duration_s": duration,
+        "warmup_s": warmup,
+        "fsync": fsync,
+    }
+    _finish("receipts", asyncio.run(bench.run(config, _say)), output)
+
+
+@app.command()
+def processor(
+    rate: Annotated[float, typer.Option("--rate", help="Objects a second.", min=0.1)] = 30.0,
+    size: Annotated[
+        int,
+        typer.Option("--size", help="Payload of an object.", metavar="SIZE", parser=parse_bytes),
+    ] = 20_000,
+    duration: Seconds = 15.0,
+    warmup: Warmup = 3.0,
+    objects: Annotated[
+        int, typer.Option("--objects", help="Objects for the topic worker.", min=100)
+    ] = 10_000,
+    data_format: Annotated[
+        Literal["binary", "json"], typer.Option("--data-format", help="Form over HTTP.")
+    ] = "binary",
+    fsync: Fsync = "interval",
+    output: OutputFormat = Output.TABLE,
+) -> None:
+    """What an HTTP processor adds to the path, and the speed of a topic worker."""
+    from wtp.bench import processor as bench
+
+    config = {
+        "size_bytes": size,
+        "rate": rate,
+        "duration_s": duration,
+        "warmup_s": warmup,
+        "objects": objects,
+        "data_format": data_format,
+        "fsync": fsync,
+    }
+    _finish("processor", asyncio.run(bench.run(config, _say)), output)
+
+
+@app.command()
 def replay(
     tracks: Annotated[int, typer.Option("--tracks", help="Tracks of the room.", min=1)] = 10,
     fps: Annotated[
