@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from wtp.broker.embedded.facade import Json
+from wtp.broker.embedded.schemas import SchemaRegistry
 from wtp.broker.embedded.store import Store
 from wtp.broker.embedded.values import CursorState, Entry, Position
 from wtp.broker.naming import parse_topic
@@ -22,6 +23,7 @@ class FakeBroker:
         self.skips: list[tuple[str, str, int | None]] = []
         self.unloaded: list[str] = []
         self.volatile: list[str] = []
+        self.schemas = SchemaRegistry(store.folder)
 
     def uptime_s(self) -> float:
         return 12.5

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from wtp.broker.embedded.core import Core
 from wtp.broker.embedded.cursor import after
 from wtp.broker.embedded.facade import Json
+from wtp.broker.embedded.schemas import SchemaRegistry
 from wtp.broker.embedded.stats import internal_stats, topic_stats
 from wtp.broker.embedded.store import Store
 from wtp.broker.embedded.subscription import Subscription
@@ -37,6 +38,11 @@ class Admin:
     def store(self) -> Store:
         """The data folder."""
         return self.core.store
+
+    @property
+    def schemas(self) -> SchemaRegistry:
+        """The schemas of all topics."""
+        return self.core.schemas
 
     def uptime_s(self) -> float:
         """Seconds since the broker began."""

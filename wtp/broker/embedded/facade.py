@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from wtp.broker.embedded.schemas import SchemaRegistry
     from wtp.broker.embedded.store import Store
     from wtp.broker.embedded.values import Entry, Position
 
@@ -34,6 +35,11 @@ class Broker(Protocol):
     @property
     def store(self) -> Store:
         """The data folder."""
+        ...
+
+    @property
+    def schemas(self) -> SchemaRegistry:
+        """The schemas of all topics."""
         ...
 
     def uptime_s(self) -> float:

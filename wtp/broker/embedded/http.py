@@ -12,6 +12,9 @@ from wtp import __version__
 from wtp.broker.embedded.facade import Broker
 from wtp.broker.embedded.restcluster import cluster_routes
 from wtp.broker.embedded.restnamespaces import namespace_routes
+from wtp.broker.embedded.restpolicies import policy_routes
+from wtp.broker.embedded.restschemas import schema_routes
+from wtp.broker.embedded.restsubscriptions import subscription_routes
 from wtp.broker.embedded.resttopics import topic_routes
 from wtp.errors import BrokerError, NotFound, StorageError, UsageError, WtpError
 
@@ -76,7 +79,10 @@ def build_app(broker: Broker) -> web.Application:
     app = web.Application(middlewares=[_answer_errors, _guard], client_max_size=MAX_BODY_BYTES)
     app.add_routes(cluster_routes(broker))
     app.add_routes(namespace_routes(broker))
+    app.add_routes(policy_routes(broker))
     app.add_routes(topic_routes(broker))
+    app.add_routes(subscription_routes(broker))
+    app.add_routes(schema_routes(broker))
     app.add_routes([web.get("/health", _health(broker)), web.get("/metrics", _metrics(broker))])
     return app
 
@@ -87,7 +93,7 @@ async def _answer_errors(request: web.Request, handler: _Next) -> web.StreamResp
     try:
         return await handler(request)
     except WtpError as error:
-        return web.json_response({"reason": error.message}, status=status_of(error))
+        return web.json_response({"reason": _reason(error, request)}, status=status_of(error))
     except web.HTTPException as error:
         if error.status < 400 or error.content_type == "application/json":
             raise
@@ -110,6 +116,24 @@ async def _guard(request: web.Request, handler: _Next) -> web.StreamResponse:
     if wants_json and request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="HTTP 415 Unsupported Media Type")
     return await handler(request)
+
+
+def _reason(error: WtpError, request: web.Request) -> str:
+    """Return the reason in Pulsar's words where clients are known to look at them."""
+    text = error.message.removesuffix(".")
+    names = request.match_info
+    topic = f"{names.get('domain')}://{names.get('tenant')}/{names.get('namespace')}/{names.get('topic')}"
+    if not isinstance(error, NotFound):
+        return text
+    if text == "Subscription not found":
+        return f"Subscription {names.get('subscription')} not found for topic {topic}"
+    if text.startswith("Topic ") and text.endswith(" does not exist"):
+        return text.removesuffix(" does not exist") + " not found"
+    if text.startswith("Tenant "):
+        return "Tenant does not exist"
+    if error.code == "no-namespace" or text.startswith("Namespace not found"):
+        return "Namespace does not exist"
+    return text
 
 
 def _own_page(origin: str, host: str) -> bool:

@@ -7,8 +7,10 @@ from typing import Any
 
 from aiohttp import web
 
+from wtp.broker.embedded.facade import Broker
 from wtp.broker.embedded.values import EARLIEST, LATEST, Position
 from wtp.broker.naming import TopicName, parse_namespace, parse_topic
+from wtp.errors import NotFound
 
 NO_CONTENT = 204
 
@@ -86,6 +88,32 @@ def namespace_in(request: web.Request) -> str:
     return f"{parts['tenant']}/{parts['namespace']}"
 
 
+def parts_of(broker: Broker, topic: TopicName) -> list[str]:
+    """Return the names of all partitions, or of the topic itself when it has none."""
+    count = broker.store.partitions(str(topic))
+    return [str(topic.part(number)) for number in range(count)] or [str(topic)]
+
+
+def refuse_partitioned(broker: Broker, topic: TopicName, what: str = "") -> None:
+    """Refuse what a partitioned topic cannot do as a whole.
+
+    Args:
+        broker: The broker.
+        topic: The topic.
+        what: What cannot be done, as Pulsar says it; empty where it knows only single topics.
+
+    Raises:
+        HTTPMethodNotAllowed: It is partitioned, and `what` says what was wanted.
+        NotFound: It is partitioned.
+    """
+    if not broker.store.partitions(str(topic)):
+        return
+    if not what:
+        raise NotFound(f"Topic {topic} not found")
+    body = json.dumps({"reason": what})
+    raise web.HTTPMethodNotAllowed("", (), text=body, content_type="application/json")
+
+
 def read_position(value: object) -> Position:
     """Read a message id in Pulsar's JSON form.
 
@@ -110,6 +138,8 @@ def message_id(position: Position, partition: int) -> dict[str, int]:
         "ledgerId": position.ledger,
         "entryId": position.entry,
         "partitionIndex": partition,
+        "batchIndex": -1,
+        "batchSize": 0,
     }
 
 

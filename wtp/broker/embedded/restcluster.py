@@ -7,7 +7,7 @@ from aiohttp import web
 from wtp import __version__
 from wtp.broker.embedded.facade import Broker
 from wtp.broker.embedded.registry import DEFAULT_RETENTION
-from wtp.broker.embedded.rest import done, topic_in
+from wtp.broker.embedded.rest import done, read_object, topic_in
 from wtp.errors import NotFound
 
 CLUSTER = "standalone"
@@ -31,15 +31,23 @@ def cluster_routes(broker: Broker) -> list[web.RouteDef]:
         web.get(f"{base}/brokers/ready", routes.health),
         web.get(f"{base}/brokers/version", routes.version),
         web.get(f"{base}/brokers/configuration/runtime", routes.configuration),
+        web.get(f"{base}/brokers/configuration/values", routes.overrides),
+        web.get(f"{base}/brokers/configuration", routes.changeable),
+        web.get(f"{base}/brokers/leaderBroker", routes.leader),
         web.get(f"{base}/brokers", routes.brokers),
         web.get(f"{base}/brokers/{{cluster}}", routes.brokers),
         web.get(f"{base}/tenants", routes.tenants),
         web.get(f"{base}/tenants/{{tenant}}", routes.tenant),
         web.put(f"{base}/tenants/{{tenant}}", routes.create_tenant),
+        web.post(f"{base}/tenants/{{tenant}}", routes.change_tenant),
         web.delete(f"{base}/tenants/{{tenant}}", routes.delete_tenant),
         web.get(
             "/lookup/v2/topic/{domain:persistent|non-persistent}/{tenant}/{namespace}/{topic}",
             routes.lookup,
+        ),
+        web.get(
+            "/lookup/v2/topic/{domain:persistent|non-persistent}/{tenant}/{namespace}/{topic}/bundle",
+            routes.bundle,
         ),
     ]
 
@@ -61,12 +69,15 @@ class ClusterRoutes:
             {
                 "serviceUrl": f"http://{address(self._broker.http_address())}",
                 "brokerServiceUrl": f"pulsar://{address(self._broker.binary_address())}",
+                "brokerClientTlsEnabled": False,
+                "tlsAllowInsecureConnection": False,
+                "brokerClientTlsEnabledWithKeyStore": False,
             }
         )
 
     async def health(self, request: web.Request) -> web.Response:
         """GET brokers/health."""
-        return web.Response(text="ok")
+        return web.Response(text="ok", content_type="application/json")
 
     async def version(self, request: web.Request) -> web.Response:
         """GET brokers/version."""
@@ -74,8 +85,6 @@ class ClusterRoutes:
 
     async def brokers(self, request: web.Request) -> web.Response:
         """GET brokers/{cluster}."""
-        if "cluster" in request.match_info:
-            self._check_cluster(request)
         return web.json_response([address(self._broker.http_address())])
 
     async def configuration(self, request: web.Request) -> web.Response:
@@ -90,6 +99,19 @@ class ClusterRoutes:
             }
         )
 
+    async def overrides(self, request: web.Request) -> web.Response:
+        """GET brokers/configuration/values: what was changed while running, never anything."""
+        return web.json_response({})
+
+    async def changeable(self, request: web.Request) -> web.Response:
+        """GET brokers/configuration: names of what can be changed while running, none."""
+        return web.json_response([])
+
+    async def leader(self, request: web.Request) -> web.Response:
+        """GET brokers/leaderBroker."""
+        here = address(self._broker.http_address())
+        return web.json_response({"serviceUrl": f"http://{here}", "brokerId": here})
+
     async def tenants(self, request: web.Request) -> web.Response:
         """GET tenants."""
         return web.json_response(self._broker.store.tenants())
@@ -101,8 +123,25 @@ class ClusterRoutes:
 
     async def create_tenant(self, request: web.Request) -> web.Response:
         """PUT tenants/{tenant}."""
+        await self._check_info(request)
         self._broker.store.create_tenant(request.match_info["tenant"])
         return done()
+
+    async def change_tenant(self, request: web.Request) -> web.Response:
+        """POST tenants/{tenant}: there is nothing to change, roles mean nothing here."""
+        self._broker.store.namespaces(request.match_info["tenant"])
+        await self._check_info(request)
+        return done()
+
+    async def _check_info(self, request: web.Request) -> None:
+        info = await read_object(request)
+        clusters = info.get("allowedClusters")
+        if not info:
+            raise web.HTTPPreconditionFailed(text="TenantInfo is null")
+        if not isinstance(clusters, list) or not clusters:
+            raise web.HTTPPreconditionFailed(text="Clusters can not be empty")
+        if set(clusters) != {CLUSTER}:
+            raise web.HTTPPreconditionFailed(text="Clusters do not exist")
 
     async def delete_tenant(self, request: web.Request) -> web.Response:
         """DELETE tenants/{tenant}."""
@@ -118,9 +157,15 @@ class ClusterRoutes:
             {
                 "brokerUrl": binary,
                 "nativeUrl": binary,
+                "brokerUrlSsl": "",
                 "httpUrl": f"http://{address(self._broker.http_address())}",
             }
         )
+
+    async def bundle(self, request: web.Request) -> web.Response:
+        """GET lookup/v2/topic/.../bundle: the one that there is."""
+        self._broker.store.policies(topic_in(request).namespace_path)
+        return web.Response(text="0x00000000_0xffffffff", content_type="application/json")
 
     def _check_cluster(self, request: web.Request) -> None:
         name = request.match_info["cluster"]

@@ -10,11 +10,45 @@ from wtp.broker.embedded.facade import Broker
 from wtp.broker.embedded.rest import done, flag, namespace_in, read_body, read_object
 from wtp.broker.embedded.restcluster import CLUSTER
 from wtp.broker.naming import DOMAINS
+from wtp.errors import UsageError
 
 _Route = Callable[[web.Request], Awaitable[web.Response]]
 
 POLICIES = {"retention": "retention_policies", "deduplication": "deduplicationEnabled"}
 """Policies with a path of their own, and their keys."""
+
+
+FIXED = {
+    "auth_policies": {
+        "namespace_auth": {},
+        "destination_auth": {},
+        "subscription_auth_roles": {},
+    },
+    "replication_clusters": [CLUSTER],
+    "allowed_clusters": [],
+    "backlog_quota_map": {},
+    "clusterDispatchRate": {},
+    "topicDispatchRate": {},
+    "subscriptionDispatchRate": {},
+    "replicatorDispatchRate": {},
+    "clusterSubscribeRate": {},
+    "publishMaxMessageRate": {},
+    "latency_stats_sample_rate": {},
+    "deleted": False,
+    "encryption_required": False,
+    "subscription_auth_mode": "None",
+    "offload_threshold": -1,
+    "offload_threshold_in_seconds": -1,
+    "schema_compatibility_strategy": "UNDEFINED",
+    "is_allow_auto_update_schema": True,
+    "schema_validation_enforced": False,
+    "subscription_types_enabled": [],
+    "properties": {},
+    "migrated": False,
+}
+"""What a namespace of this broker always says of itself, with Pulsar's keys."""
+
+BUNDLES = {"boundaries": ["0x00000000", "0xffffffff"], "numBundles": 1}
 
 
 def namespace_routes(broker: Broker) -> list[web.RouteDef]:
@@ -27,6 +61,7 @@ def namespace_routes(broker: Broker) -> list[web.RouteDef]:
         web.put(base, routes.create),
         web.delete(base, routes.delete),
         web.get(f"{base}/topics", routes.topics),
+        web.get(f"{base}/bundles", routes.bundles),
     ]
     for path, key in POLICIES.items():
         found += [
@@ -50,9 +85,13 @@ class NamespaceRoutes:
     async def policies(self, request: web.Request) -> web.Response:
         """GET namespaces/{tenant}/{namespace}."""
         policies = self._broker.store.policies(namespace_in(request))
-        bundles = {"boundaries": ["0x00000000", "0xffffffff"], "numBundles": 1}
-        fixed = {"replication_clusters": [CLUSTER], "bundles": bundles, "deleted": False}
-        return web.json_response({**fixed, **policies})
+        shown = {key: value for key, value in policies.items() if not key.startswith("kept.")}
+        return web.json_response({**FIXED, "bundles": BUNDLES, **shown})
+
+    async def bundles(self, request: web.Request) -> web.Response:
+        """GET namespaces/{tenant}/{namespace}/bundles: one, since there is one broker."""
+        self._broker.store.policies(namespace_in(request))
+        return web.json_response(BUNDLES)
 
     async def create(self, request: web.Request) -> web.Response:
         """PUT namespaces/{tenant}/{namespace}."""
@@ -80,7 +119,7 @@ class NamespaceRoutes:
         async def get(request: web.Request) -> web.Response:
             found = self._broker.store.policies(namespace_in(request)).get(key)
             if found is None:
-                return web.Response(content_type="application/json")
+                return web.Response()
             return web.json_response(found)
 
         return get
@@ -90,7 +129,11 @@ class NamespaceRoutes:
 
         async def set_one(request: web.Request) -> web.Response:
             namespace = namespace_in(request)
-            self._broker.store.set_policy(namespace, key, await read_body(request))
+            self._broker.store.policies(namespace)
+            try:
+                self._broker.store.set_policy(namespace, key, await read_body(request))
+            except UsageError as error:
+                raise web.HTTPBadRequest(text=error.message) from error
             await self._broker.policies_changed(namespace)
             return done()
 

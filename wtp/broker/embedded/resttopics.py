@@ -1,4 +1,4 @@
-"""REST: topics, partitions, subscriptions, messages."""
+"""REST: topics, partitions, messages."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from wtp.broker.embedded.rest import (
     flag,
     message_id,
     namespace_in,
+    parts_of,
     path_number,
     read_body,
     read_number,
     read_object,
-    read_position,
+    refuse_partitioned,
     topic_in,
 )
+from wtp.broker.embedded.reststats import whole_internal_stats, whole_stats
 from wtp.broker.embedded.statsum import sum_stats
-from wtp.broker.embedded.values import LATEST, Position
+from wtp.broker.embedded.values import EARLIEST, Position
 from wtp.broker.naming import TopicName
-from wtp.errors import NotFound
+from wtp.errors import NotFound, UsageError
 
 
 def topic_routes(broker: Broker) -> list[web.RouteDef]:
     """Return the routes; fixed paths come before those with a topic's name in their place."""
     routes = TopicRoutes(broker)
-    subs = SubscriptionRoutes(broker)
     space = "/admin/v2/{domain:persistent|non-persistent}/{tenant}/{namespace}"
     topic = space + "/{topic}"
-    sub = topic + "/subscription/{subscription}"
     return [
         web.get(space, routes.topics),
         web.get(f"{space}/partitioned", routes.partitioned),
@@ -43,6 +43,8 @@ def topic_routes(broker: Broker) -> list[web.RouteDef]:
         web.get(f"{topic}/stats", routes.stats),
         web.get(f"{topic}/internalStats", routes.internal_stats),
         web.get(f"{topic}/partitioned-stats", routes.partitioned_stats),
+        web.get(f"{topic}/partitioned-internalStats", routes.partitioned_internal_stats),
+        web.get(f"{topic}/examinemessage", routes.examine),
         web.put(f"{topic}/unload", routes.unload),
         web.get(f"{topic}/lastMessageId", routes.last_message_id),
         web.get(f"{topic}/messageid/{{time}}", routes.message_id_at),
@@ -50,14 +52,6 @@ def topic_routes(broker: Broker) -> list[web.RouteDef]:
         web.get(f"{topic}/retention", routes.retention),
         web.post(f"{topic}/retention", routes.set_retention),
         web.delete(f"{topic}/retention", routes.remove_retention),
-        web.get(f"{topic}/subscriptions", subs.subscriptions),
-        web.put(sub, subs.create),
-        web.delete(sub, subs.delete),
-        web.post(f"{sub}/resetcursor", subs.reset),
-        web.post(f"{sub}/resetcursor/{{time}}", subs.reset_to_time),
-        web.post(f"{sub}/skip/{{count}}", subs.skip),
-        web.post(f"{sub}/skip_all", subs.skip_all),
-        web.get(f"{sub}/position/{{nth}}", subs.peek),
     ]
 
 
@@ -81,12 +75,19 @@ class TopicRoutes:
     async def create(self, request: web.Request) -> web.Response:
         """PUT {topic}."""
         await read_object(request)
-        await self._broker.create_topic(str(topic_in(request)))
+        topic = topic_in(request)
+        count = self._broker.store.partitions(str(topic.whole))
+        if count and topic.partition >= count:
+            raise web.HTTPPreconditionFailed(text=f"{topic.whole} has only {count} partitions")
+        await self._broker.create_topic(str(topic))
         return done()
 
     async def delete(self, request: web.Request) -> web.Response:
         """DELETE {topic}?force=."""
-        await self._broker.delete_topic(str(topic_in(request)), force=flag(request, "force"))
+        topic = topic_in(request)
+        if self._broker.store.partitions(str(topic)):
+            raise web.HTTPConflict(text=f"{topic} is a partitioned topic, delete its partitions")
+        await self._broker.delete_topic(str(topic), force=flag(request, "force"))
         return done()
 
     async def partitions(self, request: web.Request) -> web.Response:
@@ -99,37 +100,71 @@ class TopicRoutes:
 
     async def create_partitioned(self, request: web.Request) -> web.Response:
         """PUT {topic}/partitions, body: a number."""
-        count = await self._count(request)
-        await self._broker.create_partitioned(str(topic_in(request)), count)
+        topic = topic_in(request)
+        if topic.partition >= 0:
+            raise web.HTTPPreconditionFailed(
+                text="Partitioned Topic Name should not contain '-partition-'"
+            )
+        count = await read_number(request)
+        if count <= 0:
+            raise web.HTTPNotAcceptable(text="Number of partitions should be more than 0")
+        await self._broker.create_partitioned(str(topic), count)
         return done()
 
     async def update_partitions(self, request: web.Request) -> web.Response:
         """POST {topic}/partitions, body: a number."""
-        count = await self._count(request)
-        await self._broker.update_partitions(str(topic_in(request)), count)
+        topic, count = topic_in(request), await read_number(request)
+        now = self._broker.store.partitions(str(topic))
+        self._broker.store.policies(topic.namespace_path)
+        if not now:
+            raise web.HTTPConflict(text=f"Topic {topic} is not the partitioned topic.")
+        if count < now:
+            raise web.HTTPUnprocessableEntity(
+                text=f"Desired partitions {count} can't be less than the current partitions {now}."
+            )
+        await self._broker.update_partitions(str(topic), count)
         return done()
 
     async def delete_partitioned(self, request: web.Request) -> web.Response:
         """DELETE {topic}/partitions?force=."""
-        name = str(topic_in(request))
-        await self._broker.delete_partitioned(name, force=flag(request, "force"))
+        topic = topic_in(request)
+        there = self._broker.topics(topic.namespace_path, topic.domain)
+        if not self._broker.store.partitions(str(topic)) and str(topic) in there:
+            raise web.HTTPConflict(text=f"{topic} is a non-partitioned topic, delete that")
+        await self._broker.delete_partitioned(str(topic), force=flag(request, "force"))
         return done()
 
     async def stats(self, request: web.Request) -> web.Response:
         """GET {topic}/stats."""
-        return web.json_response(self._broker.stats(str(topic_in(request))))
+        topic = topic_in(request)
+        refuse_partitioned(self._broker, topic)
+        return web.json_response(whole_stats(self._broker.stats(str(topic))))
 
     async def internal_stats(self, request: web.Request) -> web.Response:
         """GET {topic}/internalStats."""
-        return web.json_response(self._broker.internal_stats(str(topic_in(request))))
+        topic = topic_in(request)
+        refuse_partitioned(self._broker, topic)
+        return web.json_response(whole_internal_stats(self._broker.internal_stats(str(topic))))
+
+    async def partitioned_internal_stats(self, request: web.Request) -> web.Response:
+        """GET {topic}/partitioned-internalStats."""
+        parts = self._parts(topic_in(request))
+        found = {name: whole_internal_stats(self._broker.internal_stats(name)) for name in parts}
+        metadata = {"partitions": len(parts), "deleted": False}
+        return web.json_response({"metadata": metadata, "partitions": found})
 
     async def partitioned_stats(self, request: web.Request) -> web.Response:
         """GET {topic}/partitioned-stats?perPartition=."""
         topic = topic_in(request)
         parts = self._parts(topic)
-        found = {name: self._broker.stats(name) for name in parts}
+        found = {name: whole_stats(self._broker.stats(name)) for name in parts}
         each = request.query.get("perPartition", "true").lower() == "true"
         total = sum_stats(list(found.values()))
+        for key in ("deduplicationStatus", "ownerBroker"):
+            total.pop(key, None)
+        for key in ("backlogQuotaLimitSize", "backlogQuotaLimitTime"):
+            total[key] = -1  # limits do not add up
+        total["oldestBacklogMessageAgeSeconds"] = 0
         metadata = {"partitions": len(parts), "deleted": False}
         return web.json_response(
             {**total, "metadata": metadata, "partitions": found if each else {}}
@@ -143,6 +178,7 @@ class TopicRoutes:
     async def last_message_id(self, request: web.Request) -> web.Response:
         """GET {topic}/lastMessageId."""
         topic = topic_in(request)
+        refuse_partitioned(self._broker, topic)
         last = self._broker.store.open_topic(str(topic), create=False).last
         return web.json_response(message_id(last or Position(-1, -1), topic.partition))
 
@@ -159,12 +195,35 @@ class TopicRoutes:
         position = Position(path_number(request, "ledger"), path_number(request, "entry"))
         found = self._broker.store.open_topic(str(topic), create=False).read(position, 1, 1)
         if not found or found[0].position != position:
-            raise NotFound("Message not found", hint="It may have been trimmed.")
+            raise NotFound("Message id not found", hint="It may have been trimmed.")
         return entry_answer(found[0])
+
+    async def examine(self, request: web.Request) -> web.Response:
+        """GET {topic}/examinemessage?initialPosition=earliest|latest&messagePosition=n."""
+        topic = topic_in(request)
+        refuse_partitioned(
+            self._broker, topic, "Examine messages on a partitioned topic is not allowed"
+        )
+        log = self._broker.store.open_topic(str(topic), create=False)
+        text = request.query.get("messagePosition", "1")
+        nth = max(1, int(text)) if text.isascii() and text.isdecimal() and len(text) < 19 else 1
+        if request.query.get("initialPosition", "latest") == "latest":
+            nth = log.entries - nth + 1
+        place = log.next_position(EARLIEST)
+        for ledger, entries, _ in log.ledgers():
+            if 0 < nth <= entries:
+                place = Position(
+                    ledger, max(place.entry if place.ledger == ledger else 0, 0) + nth - 1
+                )
+                found = log.read(place, 1, 1)
+                if found:
+                    return entry_answer(found[0])
+            nth -= entries
+        raise NotFound("Message not found")
 
     async def retention(self, request: web.Request) -> web.Response:
         """GET {topic}/retention?applied=."""
-        name = str(topic_in(request))
+        name = parts_of(self._broker, topic_in(request))[0]
         found = self._broker.store.topic_policies(name).get("retention")
         if found is None and flag(request, "applied"):
             applies = self._broker.store.retention(name)
@@ -173,7 +232,7 @@ class TopicRoutes:
                 "retentionSizeInMB": applies.megabytes,
             }
         if found is None:
-            return web.Response(content_type="application/json")
+            return web.Response()
         return web.json_response(found)
 
     async def set_retention(self, request: web.Request) -> web.Response:
@@ -186,97 +245,16 @@ class TopicRoutes:
 
     async def _keep_retention(self, request: web.Request, value: object) -> web.Response:
         topic = topic_in(request)
-        for name in self._existing_parts(topic) or [str(topic)]:
-            self._broker.store.set_topic_policy(name, "retention", value)
+        for name in parts_of(self._broker, topic):
+            self._broker.store.topic_policies(name)
+            try:
+                self._broker.store.set_topic_policy(name, "retention", value)
+            except UsageError as error:
+                raise web.HTTPBadRequest(text=error.message) from error
         await self._broker.policies_changed(topic.namespace_path)
         return done()
 
-    def _existing_parts(self, topic: TopicName) -> list[str]:
-        count = self._broker.store.partitions(str(topic))
-        return [str(topic.part(number)) for number in range(count)]
-
     def _parts(self, topic: TopicName) -> list[str]:
-        parts = self._existing_parts(topic)
-        if not parts:
-            raise NotFound("Partitioned Topic not found", hint="It may not be partitioned.")
-        return parts
-
-    async def _count(self, request: web.Request) -> int:
-        count = await read_number(request)
-        if count <= 0:
-            raise web.HTTPNotAcceptable(text="Number of partitions should be more than 0")
-        return count
-
-
-class SubscriptionRoutes:
-    """What answers for subscriptions."""
-
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-
-    async def subscriptions(self, request: web.Request) -> web.Response:
-        """GET {topic}/subscriptions."""
-        found = {name for part in self._each(request) for name in self._broker.subscriptions(part)}
-        return web.json_response(sorted(found))
-
-    async def create(self, request: web.Request) -> web.Response:
-        """PUT {topic}/subscription/{subscription}, body: a message id, or empty for latest."""
-        body = await read_body(request)
-        start = LATEST if body is None else read_position(body)
-        properties = body.get("properties") if isinstance(body, dict) else None
-        for name in self._each(request):
-            await self._broker.create_subscription(
-                name, request.match_info["subscription"], start, properties or {}
-            )
-        return done()
-
-    async def delete(self, request: web.Request) -> web.Response:
-        """DELETE {topic}/subscription/{subscription}?force=."""
-        subscription = request.match_info["subscription"]
-        for name in self._each(request):
-            await self._broker.delete_subscription(name, subscription, force=flag(request, "force"))
-        return done()
-
-    async def reset(self, request: web.Request) -> web.Response:
-        """POST {topic}/subscription/{subscription}/resetcursor, body: a message id."""
-        body = await read_body(request)
-        target = read_position(body)
-        if isinstance(body, dict) and body.get("isExcluded") is True:
-            target = Position(target.ledger, target.entry + 1)
-        await self._reset(request, target)
-        return done()
-
-    async def reset_to_time(self, request: web.Request) -> web.Response:
-        """POST {topic}/subscription/{subscription}/resetcursor/{time}."""
-        await self._reset(request, path_number(request, "time"))
-        return done()
-
-    async def skip(self, request: web.Request) -> web.Response:
-        """POST {topic}/subscription/{subscription}/skip/{count}."""
-        count = path_number(request, "count")
-        name = str(topic_in(request))
-        await self._broker.skip(name, request.match_info["subscription"], count)
-        return done()
-
-    async def skip_all(self, request: web.Request) -> web.Response:
-        """POST {topic}/subscription/{subscription}/skip_all."""
-        for name in self._each(request):
-            await self._broker.skip(name, request.match_info["subscription"], None)
-        return done()
-
-    async def peek(self, request: web.Request) -> web.Response:
-        """GET {topic}/subscription/{subscription}/position/{nth}."""
-        topic = topic_in(request)
-        nth = path_number(request, "nth")
-        entry = await self._broker.peek(str(topic), request.match_info["subscription"], nth)
-        return entry_answer(entry)
-
-    async def _reset(self, request: web.Request, target: Position | int) -> None:
-        for name in self._each(request):
-            await self._broker.reset_cursor(name, request.match_info["subscription"], target)
-
-    def _each(self, request: web.Request) -> list[str]:
-        """Return the names of all partitions, or of the topic when it has none."""
-        topic = topic_in(request)
-        count = self._broker.store.partitions(str(topic))
-        return [str(topic.part(number)) for number in range(count)] or [str(topic)]
+        if not self._broker.store.partitions(str(topic)):
+            raise NotFound(f"Partitioned Topic {topic} not found")
+        return parts_of(self._broker, topic)
