@@ -33,6 +33,7 @@ GOOD = jwt(SECRET, sub="camera")
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accessprobe, "CONNECT_S", 0.4)
+    monkeypatch.setattr(accessprobe, "ANSWER_S", 0.4)
 
 
 def answering(answer: bytes, *, close: bool = True) -> Play:
@@ -111,7 +112,7 @@ async def test_what_is_shown_to_a_broker(
         (answering(command(Cmd.ERROR, Connected())), "no-pulsar", "as a Pulsar does"),
         (answering(b"x" * 200_000), "no-pulsar", "does not answer as a Pulsar does"),
         (answering(b""), "no-pulsar", "closes the connection without an answer"),
-        (answering(b"", close=False), "no-pulsar", "says nothing"),
+        (answering(b"", close=False), "silent", "says nothing"),
         (answering(b"\x15\x03\x03\0\2\2P"), "tls-wanted", "wants TLS"),
         (pulsar(11), "old-broker", "speaks version 11 of Pulsar's protocol; 12 is the least"),
         (pulsar(0), "old-broker", "speaks version 0"),
@@ -289,6 +290,12 @@ async def test_tls_to_a_plain_port_shows_it_no_token(serve: Serve, papers: Paper
     assert not any(GOOD.encode() in one for one in seen)
 
 
+async def test_tls_to_a_port_that_says_nothing(serve: Serve, papers: Papers) -> None:
+    port = await serve(answering(b"", close=False))
+    error = await fault(f"pulsar+ssl://localhost:{port}", ca=papers.ca)
+    assert (error.code, error.exit_code) == ("silent", 3)
+
+
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
 async def test_tls_to_something_else(serve: Serve, papers: Papers, answer: bytes) -> None:
     port = await serve(answering(answer))
@@ -297,6 +304,8 @@ async def test_tls_to_something_else(serve: Serve, papers: Papers, answer: bytes
 
 async def test_what_may_pass_ends_no_router(serve: Serve, free_port: Callable[[], int]) -> None:
     await check_access(BrokerSettings(url=f"pulsar://127.0.0.1:{free_port()}"))
+    port = await serve(answering(b"", close=False))
+    await check_access(BrokerSettings(url=f"pulsar://127.0.0.1:{port}"))
     port = await serve(refusing(6, "not serving yet"))
     await check_access(BrokerSettings(url=f"pulsar://127.0.0.1:{port}"))
     port = await serve(refusing(3, "Failed to authenticate"))
@@ -326,7 +335,7 @@ async def test_the_client_knocks_once_and_again_after_a_fault(serve: Serve) -> N
 
 
 async def test_closing_ends_a_knock(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accessprobe, "CONNECT_S", 30.0)
+    monkeypatch.setattr(accessprobe, "ANSWER_S", 30.0)
     knocked = asyncio.Event()
 
     async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

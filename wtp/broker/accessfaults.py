@@ -112,6 +112,16 @@ def not_authenticated(url: str, broker: BrokerSettings, secret: str) -> Refused:
     )
 
 
+def silent(place: Address, seconds: float) -> BrokerUnavailable:
+    """That a port accepts connections and nothing follows."""
+    return BrokerUnavailable(
+        f"What listens at {place.url} says nothing for {seconds:.0f} s: it hangs, or it is no "
+        "Pulsar broker.",
+        hint="Look after the broker, or give another one's URL with --broker.",
+        code="silent",
+    )
+
+
 def no_pulsar(place: Address, what: str) -> BrokerUnavailable:
     """That something else listens; `what` says how that shows."""
     return BrokerUnavailable(

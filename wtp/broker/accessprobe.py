@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from wtp import __version__
 from wtp.broker.access import Address, addresses, shown, ssl_context, token
-from wtp.broker.accessfaults import no_pulsar, refusal, tls_fault, untrusted, wants_tls
+from wtp.broker.accessfaults import no_pulsar, refusal, silent, tls_fault, untrusted, wants_tls
 from wtp.broker.embedded.answers import Connected, Error
 from wtp.broker.embedded.frames import MAX_MESSAGE_BYTES, FrameParser, command
 from wtp.broker.embedded.numbers import Cmd
@@ -24,7 +24,13 @@ from wtp.config.schema import BrokerSettings
 from wtp.errors import BrokerUnavailable, WireError, WtpError
 
 CONNECT_S = 3.0
-"""Longest wait for a connection, for TLS and for an answer, each."""
+"""Longest wait for a connection."""
+
+ANSWER_S = 4.0
+"""Longest wait for TLS, and for an answer; a broker in need of memory pauses for seconds."""
+
+LEAVE_S = 0.2
+"""Longest wait for the end of a connection that was aborted."""
 
 PROTOCOL = 21
 """Version of the protocol that is asked for: that of Pulsar 3 and 4."""
@@ -66,8 +72,8 @@ async def knock(broker: BrokerSettings) -> Entry:
 
     Raises:
         BrokerUnavailable: Nothing usable answers; `code` is `no-answer`, `unknown-host`,
-            `tls-trust`, `tls-name`, `tls-expired`, `tls`, `tls-wanted`, `no-tls`, `no-pulsar`,
-            `old-broker` or `bad-url`.
+            `silent`, `tls-trust`, `tls-name`, `tls-expired`, `tls`, `tls-wanted`, `no-tls`,
+            `no-pulsar`, `old-broker` or `bad-url`.
         Refused: `code` is `token-missing`, `token-expired`, `token-refused` or `cert-refused`.
         ConfigError: A file of the settings cannot be used.
     """
@@ -98,8 +104,8 @@ def _telling(faults: list[WtpError], broker: BrokerSettings) -> WtpError:
     )
 
 
-PASSING = ("no-answer", "unknown-host", "not-ready")
-"""Codes of faults that a broker which is still starting has, too."""
+PASSING = ("no-answer", "unknown-host", "not-ready", "silent")
+"""Codes of faults that a broker which is still starting, or hangs for a while, has, too."""
 
 
 async def check_access(broker: BrokerSettings) -> None:
@@ -125,12 +131,12 @@ async def _enter(place: Address, broker: BrokerSettings, secret: str) -> Entry:
         hello = _Connect(client_version=f"wtp {__version__}", protocol_version=PROTOCOL)
         if secret:
             hello.auth_method_name, hello.auth_data = "token", secret.encode()
-        elif broker.cert:
+        elif place.secure and broker.cert:
             hello.auth_method_name = "tls"
         try:
             first = await _ask(reader, writer, hello)
         except TimeoutError:
-            raise no_pulsar(place, "accepts connections but says nothing") from None
+            raise silent(place, ANSWER_S) from None
         except OSError:
             first = b""
     finally:
@@ -161,7 +167,7 @@ async def _secure(place: Address, writer: asyncio.StreamWriter, context: ssl.SSL
     name = place.host if context.check_hostname else None
     try:
         await writer.start_tls(
-            context, server_hostname=name or place.host, ssl_handshake_timeout=CONNECT_S
+            context, server_hostname=name or place.host, ssl_handshake_timeout=ANSWER_S
         )
     except ssl.SSLCertVerificationError as error:
         raise untrusted(place, error) from error
@@ -174,6 +180,8 @@ async def _secure(place: Address, writer: asyncio.StreamWriter, context: ssl.SSL
                 "(6651 mostly).",
                 code="no-tls",
             ) from error
+        if isinstance(error, ConnectionAbortedError):  # asyncio's time-out of a handshake
+            raise silent(place, ANSWER_S) from error
         raise no_pulsar(place, "does not answer as a TLS server does") from error
 
 
@@ -181,7 +189,7 @@ async def _ask(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hello: _Connect
 ) -> bytes:
     """Send CONNECT; return what came first, empty when the connection was closed instead."""
-    async with asyncio.timeout(CONNECT_S):
+    async with asyncio.timeout(ANSWER_S):
         writer.write(command(Cmd.CONNECT, hello))
         await writer.drain()
         first = await reader.read(4096)
@@ -199,8 +207,9 @@ MAX_ANSWER_BYTES = 64 * 1024
 
 async def _leave(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(LEAVE_S):  # after a handshake that took too long it never ends
+            await writer.wait_closed()
 
 
 async def _listen(place: Address, context: ssl.SSLContext, broker: BrokerSettings) -> None:
@@ -215,7 +224,7 @@ async def _listen(place: Address, context: ssl.SSLContext, broker: BrokerSetting
     reader, writer = await _reach(place)
     try:
         await _secure(place, writer, context)
-        async with asyncio.timeout(CONNECT_S):
+        async with asyncio.timeout(ANSWER_S):
             await reader.read(1)
     except ssl.SSLError as error:
         raise tls_fault(place, error, broker) from error
@@ -241,7 +250,7 @@ async def speaks_tls(place: Address) -> bool:
     except BrokerUnavailable:
         return False
     try:
-        await writer.start_tls(context, ssl_handshake_timeout=CONNECT_S)
+        await writer.start_tls(context, ssl_handshake_timeout=ANSWER_S)
     except (OSError, TimeoutError):
         return False
     finally:
