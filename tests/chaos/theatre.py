@@ -19,6 +19,7 @@ from tests.processes import ROOT
 from tests.pulsar import RealPulsar
 
 ENTRY = "tests.chaos.entry"
+READY_S = 60.0
 JVM_S = 240.0
 """Seconds a real Pulsar may take to serve, on a machine that is busy with other tests."""
 DISK_BYTES = 400 * 1024 * 1024
@@ -164,7 +165,7 @@ class Writer:
         self._texts: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, args=(fifo,), daemon=True)
         self._thread.start()
-        self.run.event("ready")
+        self.run.event("ready", READY_S)
 
     def say(self, count: int) -> None:
         """Write so many lines; a thread does it, since the writer may push back."""
@@ -223,7 +224,7 @@ class Theatre:
     def start_router(self) -> Run:
         """Start the router and wait until it is ready."""
         self.router = self.stage.child("router", env={"PYTHONPATH": str(ROOT)}, entry=self._entry)
-        self.router.event("ready")
+        self.router.event("ready", READY_S)
         return self.router
 
     def close(self) -> None:

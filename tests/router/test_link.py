@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from tests.router.fakes import FakeOwner, FakeProducer, clock, line, picture
+from tests.router.fakes import FakeOwner, FakeProducer, Time, clock, line, picture
 from wtp.broker.client import Producer
 from wtp.config.schema import BrokerSettings, QueueSettings
 from wtp.errors import BrokerError, BrokerUnavailable, NotFound
@@ -48,10 +48,11 @@ def _client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE_S", 0.05)
     monkeypatch.setattr(module, "FIRST_WAIT_S", 0.01)
 
-    async def there(url: str) -> bool:
+    async def there(broker: object) -> bool:
         return True
 
     monkeypatch.setattr(module, "reachable", there)
+    monkeypatch.setattr(module, "serves", there)
 
 
 def live(name: str, topic: str = "t") -> LiveRoute:
@@ -152,3 +153,48 @@ async def test_any_host_of_a_cluster_will_do() -> None:
         assert await reachable(f"pulsar+ssl://127.0.0.1:{port}")
         assert not await reachable("pulsar://127.0.0.1:1,127.0.0.1:2")
         assert not await reachable("pulsar://")
+
+
+async def test_an_opening_that_hangs_is_given_up_for_a_new_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "HANG_S", 0.05)
+    link = BrokerLink(BrokerSettings(url="pulsar://x"))
+    old = FakeClient.made[0]
+    hanging, route = asyncio.Event(), chat()
+
+    async def hang(topic: str, *, name: str = "", max_pending: int = 0) -> Producer:
+        await hanging.wait()
+        return cast(Producer, FakeProducer(topic=topic))
+
+    monkeypatch.setattr(old, "producer", hang)
+    opening = asyncio.create_task(link.open(route))
+    watching = asyncio.create_task(link.watch())
+    await until(lambda: len(FakeClient.made) > 1)
+    assert route.producer is None
+    hanging.set()
+    await opening
+    assert route.producer in [cast(Producer, one) for one in FakeClient.made[-1].opened]
+    await until(lambda: old.closed)
+    watching.cancel()
+    await link.close()
+
+
+async def test_a_producer_that_gets_no_receipts_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SILENCE_S", 5.0)
+    link = BrokerLink(BrokerSettings(url="pulsar://x"))
+    time = Time()
+    route = ReliableRoute(Track("r", "p", "chat"), Kind.CHAT, "text/plain", "c", clock(time))
+    await link.open(route)
+    watching = asyncio.create_task(link.watch())
+    time.now += 60_000_000
+    route.offer(line(1))
+    await asyncio.sleep(0.05)
+    assert link.reopened == 0, "it has only just been given an object"
+    time.now += 5_000_001
+    await until(lambda: link.reopened == 1 and bool(FakeClient.made[-1].opened))
+    assert FakeClient.made[-1].opened[0].seqs == [1]
+    watching.cancel()
+    await link.close()

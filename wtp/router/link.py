@@ -1,7 +1,8 @@
 """The router's line to the broker: producers for routes, opened again for as long as it takes.
 
-The C++ client reconnects by itself, but its back-off grows to a minute and cannot be set. So the
-link watches: when the broker answers again and producers stay away, it opens new ones.
+The C++ client reconnects by itself, but its back-off grows to a minute and cannot be set, and what
+it was asked while the broker was away may take as long. So the link watches: when the broker
+answers and producers stay away, cannot be opened or get no receipts, it starts with a new client.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
-from wtp.broker.accessprobe import PASSING
-from wtp.broker.client import Producer
+from wtp.broker.accessprobe import PASSING, knock
+from wtp.broker.client import BrokerClient, Producer
 from wtp.broker.connect import connect
 from wtp.children.broker import BROKER_PORT, answers, host_port
 from wtp.config.schema import BrokerSettings
@@ -27,6 +28,10 @@ TLS_PORT = 6651
 WATCH_S = 0.25
 PATIENCE_S = 1.0
 """How long a lost producer may take to come back by itself while the broker answers."""
+HANG_S, LONGEST_HANG_S = 3.0, 24.0
+"""How long opening a producer may take while the broker answers; doubled after each new client."""
+SILENCE_S = 10.0
+"""How long a producer may be connected to a broker that answers, and get no receipt."""
 FIRST_WAIT_S, LAST_WAIT_S = 0.1, 1.0
 LIVE_PENDING = 1000
 UNSAID = (*PASSING, "broker-unavailable", "busy", "closed")
@@ -46,6 +51,15 @@ async def reachable(url: str) -> bool:
         except BrokerUnavailable:
             continue
     return False
+
+
+async def serves(broker: BrokerSettings) -> bool:
+    """Whether a broker answers, not only its port or a balancer before it."""
+    try:
+        await knock(broker)
+    except WtpError:
+        return False
+    return True
 
 
 def _say(route: Route, attaching: asyncio.Task[None]) -> None:
@@ -79,8 +93,12 @@ class BrokerLink:
         self._client = connect(broker)
         self._shared: dict[str, Producer] = {}
         self._routes: set[Route] = set()
-        self._opening: set[Route] = set()
+        self._opening: dict[Route, float] = {}
+        """Routes whose producer is being opened, and since when (loop time)."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+        """Old clients that are being closed."""
+        self._hang_s = HANG_S
         self._lost_since: float | None = None
         self._told: bool | None = None
 
@@ -117,12 +135,13 @@ class BrokerLink:
             route: Which.
             first: Its sender waits for an answer: raise a refusal instead of trying again.
         """
-        self._opening.add(route)
         wait_s, said = FIRST_WAIT_S, ""
+        loop = asyncio.get_running_loop()
         try:
             while route in self._routes:
+                self._opening[route] = loop.time()
                 try:
-                    producer = await self._producer(route)
+                    producer = await self._producer(route, self._client)
                 except WtpError as error:
                     passing = isinstance(error, BrokerUnavailable) or error.code == "busy"
                     if first and not passing:
@@ -137,32 +156,44 @@ class BrokerLink:
                 else:
                     await self._give(route, producer)
                     return
+                self._opening[route] = loop.time() + wait_s
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, LAST_WAIT_S)
         finally:
-            self._opening.discard(route)
+            self._opening.pop(route, None)
 
     async def _give(self, route: Route, producer: Producer) -> None:
         """Attach a producer, or close it when its route went meanwhile: its name is needed."""
         if route in self._routes:
             route.attach(producer)
             self.connected = True
+            self._hang_s = HANG_S
         elif route.kind.reliable:
             await producer.close()
         else:
             self._leave(route.topic, producer)
 
-    async def _producer(self, route: Route) -> Producer:
+    async def _producer(self, route: Route, client: BrokerClient) -> Producer:
+        """Open a route's producer, or take the one it shares.
+
+        Raises:
+            WtpError: It cannot be opened now; `code` is `closed` when the client was left behind.
+        """
         if isinstance(route, ReliableRoute):
             if route.failed is not None:  # it would hold the name against the next one
                 await route.failed.close()
                 route.failed = None
-            return await self._client.producer(
+            own = await client.producer(
                 route.topic, name=writer(route), max_pending=4 * LIVE_PENDING
             )
+            if client is not self._client:
+                raise BrokerUnavailable("The client was left behind.", code="closed")
+            return own
         producer = self._shared.get(route.topic)
         if producer is None:
-            opened = await self._client.producer(route.topic, max_pending=LIVE_PENDING)
+            opened = await client.producer(route.topic, max_pending=LIVE_PENDING)
+            if client is not self._client:
+                raise BrokerUnavailable("The client was left behind.", code="closed")
             producer = self._shared.setdefault(route.topic, opened)
             if producer is not opened:
                 self._spawn(opened.close())
@@ -200,13 +231,26 @@ class BrokerLink:
                 self._lost_since = None
             elif self._lost_since is None:
                 self._lost_since = loop.time()
-            elif loop.time() - self._lost_since > PATIENCE_S and await reachable(self.url):
-                await self._renew()
-            for route in self._routes - self._opening:
+            why = self._overdue(loop.time())
+            if why and await serves(self._broker):
+                self._renew(why)
+            for route in self._routes - self._opening.keys():
                 if route.producer is None:
                     attaching = self._spawn(self._attach(route))
                     attaching.add_done_callback(partial(_say, route))
             await asyncio.sleep(WATCH_S)
+
+    def _overdue(self, now: float) -> str:
+        """What has taken too long, if the broker answers; empty for nothing."""
+        if self._lost_since is not None and now - self._lost_since > PATIENCE_S:
+            return "the producers stay away"
+        if any(now - began > self._hang_s for began in self._opening.values()):
+            self._hang_s = min(2 * self._hang_s, LONGEST_HANG_S)
+            return "a producer does not open"
+        reliable = (route for route in self._routes if isinstance(route, ReliableRoute))
+        if any(route.silent_us > SILENCE_S * 1e6 for route in reliable):
+            return "receipts do not come"
+        return ""
 
     def _tell(self) -> None:
         """Say once when there is no broker, and when it is back."""
@@ -220,24 +264,32 @@ class BrokerLink:
                 log.info("The broker at %s is back.", self.url)
             self._told = self.connected
 
-    async def _renew(self) -> None:
-        """Leave the old client and open everything with a new one."""
-        log.info("the broker answers again; opening producers anew")
+    def _renew(self, why: str) -> None:
+        """Leave the old client and open everything with a new one.
+
+        A name that the old one still holds is free once that is closed: `busy` until then.
+        """
+        log.info("The broker answers and %s: starting with a new client.", why)
         self._lost_since = None
         try:
             old, self._client = self._client, connect(self._broker)
-        except BrokerUnavailable as error:
-            log.warning("no new client: %s", error)
+        except WtpError as error:
+            log.warning("No new client: %s", error)
             return
         self.reopened += 1
         self._shared.clear()
         for route in self._routes:
+            if isinstance(route, ReliableRoute):
+                route.failed = None
             route.attach(None)
-        await old.close()
+        closing = asyncio.get_running_loop().create_task(old.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         """Close all producers; what they hold is sent first, within the client's time-out."""
         for task in list(self._tasks):
             task.cancel()
+        await asyncio.gather(*self._closing, return_exceptions=True)
         with contextlib.suppress(WtpError):
             await self._client.close()

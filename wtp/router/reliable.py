@@ -80,6 +80,8 @@ class ReliableRoute(Route):
         self._breathing = False
         self._fresh = True
         """The session has sent nothing yet."""
+        self._heard_us = 0
+        """When the client last had nothing of this route, or told what became of an object."""
         self.failed: Producer | None = None
         """A producer that refused an object; to be closed before the next one of its name."""
         self.kept_bytes = 0
@@ -99,6 +101,12 @@ class ReliableRoute(Route):
     def queued(self) -> int:
         """Objects that are not yet with the broker's client."""
         return len(self._waiting)
+
+    @property
+    def silent_us(self) -> int:
+        """How long the client has had objects and said nothing; 0 when it has none."""
+        waits = self.producer is not None and self._with_client
+        return self._clock.now_us() - self._heard_us if waits else 0
 
     def begin(self, instance: str, content_type: str) -> None:
         """A new session of the same run goes on; its first object is any above `last_seq`."""
@@ -238,6 +246,7 @@ class ReliableRoute(Route):
         def done(error: BrokerError | Refused | None) -> None:
             if self.producer is not producer:
                 return
+            self._heard_us = self._clock.now_us()
             self._with_client -= 1
             if error is None:
                 kept.settled = True
@@ -251,6 +260,8 @@ class ReliableRoute(Route):
                     log.warning("%s: object %d will be sent again: %s", self.track, kept.seq, error)
                 self.producer, self.failed = None, producer
 
+        if not self._with_client:
+            self._heard_us = self._clock.now_us()
         self._with_client += 1
         self._hand_over(producer, obj, kept.seq, done)
 
