@@ -60,6 +60,13 @@ class RunningRoom:
         """Publish objects; live: each when its time has come."""
         producers = {kind: await self.client.producer(self.topic(kind)) for kind in RATES}
         failed: list[object] = []
+        slots = asyncio.Semaphore(500)
+
+        def done(error: object) -> None:
+            slots.release()
+            if error is not None:
+                failed.append(error)
+
         for at_us, kind, seq in objects:
             wait_us = start_us + at_us - self.clock.now_us()
             if live and wait_us > 0:
@@ -69,13 +76,14 @@ class RunningRoom:
                 content_type="text/plain" if kind is Kind.CHAT else "image/jpeg",
                 capture_us=start_us + at_us,
             )  # fmt: skip
+            await slots.acquire()
             producers[kind].send(
                 obj.payload,
                 properties=to_properties(obj, "run-1", str(self.clock.domain), 0),
                 key=f"{self.name}/cam/{kind}",
                 event_ms=(start_us + at_us) // 1000,
                 seq=None,
-                done=lambda error: failed.append(error) if error else None,
+                done=done,
             )
         for producer in producers.values():
             await producer.flush()

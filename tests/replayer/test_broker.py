@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.processes import Processes
 from tests.pulsar import RealPulsar
 from tests.replayer.fakes import Collect, run
 from tests.replayer.rooms import RATES, RunningRoom, rhythm, running_room
@@ -25,23 +24,6 @@ from wtp.replayer.when import Moment
 pytestmark = pytest.mark.e2e
 
 SECOND_US = 1_000_000
-
-
-@pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """URL and admin URL of an embedded broker for all tests here."""
-    folder = tmp_path_factory.mktemp("broker")
-    processes = Processes(folder)
-    process = processes(
-        "broker", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0",
-        "--data", str(folder / "data"), env={"WTP_HOME": str(folder)},
-    )  # fmt: skip
-    yield (
-        process.wait_for("pulsar://").split()[-1],
-        process.wait_for("http://").split()[-1],
-    )
-    process.stop()
-    assert not processes.close()
 
 
 @pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.pulsar)])
