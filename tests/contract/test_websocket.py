@@ -212,7 +212,7 @@ async def test_what_is_acknowledged_is_done(api: Api, topic: str) -> None:
         await consumer.say(messageId=one["messageId"])
     assert await consumer.ask(type="isEndOfTopic") == {"endOfTopic": False}
     await consumer.ws.close()
-    again = await api.open("consumer", topic, "sub")
+    again = await api.again("consumer", topic, "sub")
     assert payloads(await again.messages(1)) == [b"1"]
     assert await again.silent()
 
@@ -327,7 +327,7 @@ async def test_sequences_go_on_and_repetitions_are_dropped(
     producer = await api.open("producer", topic, producerName="me", initialSequenceId=9)
     await producer.publish(b"10", b"11")
     await producer.ws.close()
-    producer = await api.open("producer", topic, producerName="me", initialSequenceId=9)
+    producer = await api.again("producer", topic, "", producerName="me", initialSequenceId=9)
     ids = await producer.publish(b"10", b"11", b"12")
     await producer.ws.close()
     expected = [b"10", b"11", b"12"] if target.deduplicates else [b"10", b"11"] * 2 + [b"12"]
@@ -335,7 +335,7 @@ async def test_sequences_go_on_and_repetitions_are_dropped(
     if target.deduplicates:
         missing = (1 << 64) - 1
         assert [(place(one).ledger, place(one).entry) for one in ids[:2]] == [(missing,) * 2] * 2
-        producer = await api.open("producer", topic, producerName="me")
+        producer = await api.again("producer", topic, "", producerName="me")
         await producer.publish(b"13")
         assert payloads(await keeper.messages(1)) == [b"13"]
 
@@ -404,11 +404,11 @@ async def test_native_batches_arrive_one_by_one(
         await consumer.say(messageId=one["messageId"])
     assert await consumer.ask(type="isEndOfTopic") == {"endOfTopic": False}
     await consumer.ws.close()
-    again = await api.open("consumer", topic, "sub")
+    again = await api.again("consumer", topic, "sub")
     assert len(await again.messages(3, ack=True)) == 3  # a batch is acknowledged as a whole
     assert await again.ask(type="isEndOfTopic") == {"endOfTopic": False}
     await again.ws.close()
-    last = await api.open("consumer", topic, "sub")
+    last = await api.again("consumer", topic, "sub")
     assert await last.silent()
 
 
@@ -429,7 +429,7 @@ async def test_native_chunks_arrive_whole(
     assert payloads(got) == [large, b"small"]
     assert await consumer.ask(type="isEndOfTopic") == {"endOfTopic": False}
     await consumer.ws.close()
-    again = await api.open("consumer", topic, "sub")
+    again = await api.again("consumer", topic, "sub")
     assert await again.silent()
 
 

@@ -105,6 +105,17 @@ class Api:
         path = f"/{role}/{topic.replace('://', '/')}" + (subscription and f"/{subscription}")
         return await self.open_path(path, **query)
 
+    async def again(self, role: str, topic: str, subscription: str, **query: Any) -> Socket:
+        """Open a socket in the place of one that was just closed: Pulsar frees it a little later."""
+        for _ in range(100):
+            try:
+                return await self.open(role, topic, subscription, **query)
+            except aiohttp.WSServerHandshakeError as error:
+                if error.status != 409:
+                    raise
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"{subscription} stays taken.")
+
     async def open_path(self, path: str, **query: Any) -> Socket:
         """Open a socket by its path."""
         url = self.base + path + (f"?{urlencode(query)}" if query else "")
