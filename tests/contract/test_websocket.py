@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import json
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -512,3 +514,28 @@ async def test_both_ways_are_one_topic(api: Api, client: pulsar.Client, topic: s
     await consumer.ws.close()
     native = await asyncio.to_thread(client.subscribe, topic, "sub")
     assert await asyncio.to_thread(receive, native, 1) == ["2"]
+
+
+@pytest.mark.tool("node")
+async def test_the_websocket_of_browsers_is_enough(target: Target, topic: str) -> None:
+    """Node brings the same WebSocket as browsers have."""
+    script = Path(__file__).with_name("sockets.mjs")
+    node = await asyncio.create_subprocess_exec(
+        "node", "--experimental-websocket", str(script),
+        f"{target.admin.replace('http', 'ws', 1)}/ws/v2", topic.replace("://", "/"), "20",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(30):
+            out, faults = await node.communicate()
+    finally:
+        if node.returncode is None:
+            node.kill()
+            await node.wait()
+    assert node.returncode == 0, faults.decode()
+    found = json.loads(out)
+    assert [one["text"] for one in found["messages"]] == [f"line {n}" for n in range(20)]
+    assert {one["key"] for one in found["messages"]} == {"k"}
+    assert [one["context"] for one in found["acks"]] == [str(n) for n in range(20)]
+    ids = [one["id"] for one in found["messages"]]
+    assert [one["messageId"] for one in found["acks"]] == ids

@@ -106,7 +106,7 @@ class Api:
         return await self.open_path(path, **query)
 
     async def again(self, role: str, topic: str, subscription: str, **query: Any) -> Socket:
-        """Open a socket in the place of one that was just closed: Pulsar frees it a little later."""
+        """Open a socket in the place of one just closed: Pulsar frees it a little later."""
         for _ in range(100):
             try:
                 return await self.open(role, topic, subscription, **query)
