@@ -255,6 +255,7 @@ def test_everything_else_is_a_clear_error(value: Any) -> None:
     "change",
     [{"payload": "text"}, {"kind": "smell"}, {"seq": -1}, {"seq": "1"}, {"content_type": None},
      {"content_type": "a\r\nb"}, {"attributes": {"seq": "1"}}, {"attributes": {"a": 1}},
+     {"attributes": {"a": "ä" * 2000}},
      {"group": 2**64}],
 )  # fmt: skip
 def test_objects_built_wrongly_are_told(change: dict[str, Any]) -> None:

@@ -162,6 +162,26 @@ async def test_failing_code_is_told_and_the_next_object_goes_on(tmp_path: Path) 
     assert dropped == {"exception": 1, "damaged": 1}
 
 
+async def test_a_router_that_asks_again_learns_of_the_failure(tmp_path: Path) -> None:
+    text = "import time\ndef process(text: str):\n if text == 'hang': time.sleep(60)\n return text"
+    async with serving(code(tmp_path, text), chosen=settings(timeout_s=0.5)) as client:
+        both = await asyncio.gather(*(client.post(parcel(b"hang", seq=1)) for _ in range(2)))
+        assert [status for status, _, _ in both] == [422, 422]
+        assert await client.processed(parcel(b"next", seq=2))
+        runner = client.role.snapshot()["runner"]
+    assert runner["failed"] == {"timeout": 1}
+
+
+async def test_stopping_does_not_wait_for_a_long_import(tmp_path: Path) -> None:
+    spec = code(tmp_path, "print('importing', flush=True)\nimport time\ntime.sleep(60)")
+    role = Processor(settings(), Kind.CHAT, spec)
+    running = asyncio.create_task(role.run(lambda info: None))
+    await asyncio.sleep(0.1)
+    role.stop()
+    async with asyncio.timeout(10):
+        await running
+
+
 async def test_requests_that_overtake_each_other_are_put_in_order(tmp_path: Path) -> None:
     spec = code(tmp_path, "seen = []\ndef process(obj): seen.append(obj.seq); return str(seen)")
     async with serving(spec) as client:
@@ -184,8 +204,9 @@ async def test_stopping_finishes_what_is_under_way(tmp_path: Path) -> None:
     spec = code(tmp_path, "import time\ndef process(obj): time.sleep(0.5); return obj")
     async with serving(spec) as client:
         under_way = asyncio.create_task(client.post(parcel()))
-        while not client.role.snapshot()["objects"].get("in_flight"):
-            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            while not client.role.snapshot()["objects"].get("in_flight"):
+                await asyncio.sleep(0.001)
         client.role.stop()
         status, state = await client.health()
         assert (status, state["status"]) == (503, "draining")

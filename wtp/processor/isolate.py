@@ -36,6 +36,9 @@ SHORT_LIFE_S = 0.5
 LOOK_S = 0.5
 """How often a file is looked at for changes."""
 
+PATIENCE_S = 4.0
+"""How long an object waits for a process that is being started."""
+
 DEFAULT_MEMORY_BYTES = 4 << 30
 SAY_AGAIN_S = 5.0
 """Failures with one reason are logged this seldom; all are counted."""
@@ -240,7 +243,7 @@ class Isolated:
 
     async def _process_of(self, slot: _Slot) -> CodeProcess:
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(PATIENCE_S):
                 await slot.there.wait()
         except TimeoutError:
             problem = self.problem or f"{self.spec.text} is being started."
@@ -316,8 +319,7 @@ class Isolated:
                 await process.close()
             return
         except asyncio.CancelledError:
-            for process in fresh:
-                process.kill()
+            await asyncio.gather(*(process.close() for process in fresh))
             raise
         self._source = source
         for slot, process in zip(self._slots, fresh, strict=True):

@@ -13,6 +13,10 @@ from wtp.processor.info import Info
 from wtp.wire.process import MOST_OBJECTS, Parcel
 
 JPEG_QUALITY = 80
+MAX_ATTRIBUTES = 6000
+"""Characters of an object's attributes as JSON; they go into a header, of which HTTP servers and
+clients take 8190 bytes (aiohttp's `max_field_size`)."""
+
 TYPES = "None, bytes, str, dict, numpy.ndarray, Object, or a list or iterator of these"
 
 
@@ -55,6 +59,8 @@ def _parcel(obj: Object, parcel: Parcel, info: Info, code: str) -> Parcel:
         raise _wrong(f"returned attributes with reserved names ({names}).")
     if not all(isinstance(t, str) for pair in attributes.items() for t in pair):
         raise _wrong("returned attributes that are not strings.")
+    if len(json.dumps(attributes)) > MAX_ATTRIBUTES:
+        raise _wrong(f"returned attributes of more than {MAX_ATTRIBUTES} characters.")
     given = parcel.properties
     error_us = given.get("clock_error_us", "")
     properties = to_properties(

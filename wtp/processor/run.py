@@ -93,8 +93,9 @@ class Processor:
         """
         own = self._settings.processor
         async with contextlib.AsyncExitStack() as stack:
-            await self._runner.start()
             stack.push_async_callback(self._runner.close)
+            if not await self._load():
+                return
             if own.send_to_pulsar or own.dead_letter:
                 self._outlet = Outlet(self._settings, self._code.name)
                 stack.push_async_callback(self._outlet.close)
@@ -116,6 +117,20 @@ class Processor:
             self._server.stopping = True
             if not await self._server.idle(DRAIN_S):
                 log.warning("Objects were still under way after %g s.", DRAIN_S)
+
+    async def _load(self) -> bool:
+        """Load the code, which may take long; tells whether it is there and still wanted."""
+        loading = asyncio.create_task(self._runner.start())
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if loading.done():
+                loading.result()
+            return not self._stopping.is_set()
+        finally:
+            for task in (loading, stopping):
+                task.cancel()
+            await asyncio.gather(loading, stopping, return_exceptions=True)
 
     async def _listen(self, runner: web.AppRunner) -> str:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -43,8 +43,17 @@ BODY_S = 10.0
 """How long a request's body may take to arrive."""
 
 RETRY_AFTER_S = 1
+REMEMBER_S = 60.0
+MOST_REMEMBERED = 1000
+"""How long and how many objects are remembered on which the code failed. A router whose own time is
+up before the code's asks again, and is to learn of the failure instead of trying for ever."""
+
 
 _CODES = {"media-type": 415, "too-large": 413}
+
+
+Name = tuple[str, str, int]
+"""Track, publisher run and sequence of an object."""
 
 
 class Again(Exception):
@@ -83,6 +92,7 @@ class Server:
         self._idle = asyncio.Event()
         self._idle.set()
         self._lanes = Lanes()
+        self._failed: OrderedDict[Name, tuple[float, CodeFailed]] = OrderedDict()
 
     def application(self, health: Callable[[], tuple[bool, dict[str, Any]]]) -> web.Application:
         """The routes.
@@ -158,13 +168,14 @@ class Server:
         return obj
 
     async def _serve(self, parcel: Parcel, obj: Object, data_format: Format) -> web.Response:
-        lane = self._lanes.of(parcel.track, parcel.properties.get("instance", ""), self._holds)
+        name = (parcel.track, parcel.properties.get("instance", ""), obj.seq)
+        lane = self._lanes.of(*name[:2], self._holds)
         try:
-            made, receipts = await self._in_turn(lane, parcel, obj)
+            made, receipts = await self._in_turn(lane, name, parcel, obj)
             await self._receipted(lane, obj, receipts)
         except CodeFailed as error:
             self.ledger.drop(error.code)
-            if self._dead is not None:
+            if self._remember(name, error) and self._dead is not None:
                 await self._dead.bury(parcel, error.message)
             return _error(422, str(error))
         except OutOfTurn as error:
@@ -196,12 +207,15 @@ class Server:
         """Whether objects that must come again hold up those behind them."""
         return self._kind.reliable and self._outlet is not None
 
-    async def _in_turn(self, lane: Lane, parcel: Parcel, obj: Object) -> tuple[Made, list[Receipt]]:
+    async def _in_turn(
+        self, lane: Lane, name: Name, parcel: Parcel, obj: Object
+    ) -> tuple[Made, list[Receipt]]:
         """Process an object and hand the outcome to the broker's client, in the track's order."""
         await lane.enter(obj.seq)
         failed = True
         try:
             try:
+                self._recall(name)
                 made = await self._runner.process(parcel)
             except CodeFailed:
                 failed = False
@@ -220,6 +234,22 @@ class Server:
             return made, receipts
         finally:
             lane.leave(obj.seq, failed=failed)
+
+    def _recall(self, name: Name) -> None:
+        """Raise what the code failed with on this object a short while ago."""
+        at_s, error = self._failed.get(name, (0.0, None))
+        if error is not None and asyncio.get_running_loop().time() - at_s < REMEMBER_S:
+            raise error.with_traceback(None)
+
+    def _remember(self, name: Name, error: CodeFailed) -> bool:
+        """Keep a failure in mind; tells whether it is a new one."""
+        _, before = self._failed.get(name, (0.0, None))
+        if before is error:
+            return False
+        self._failed[name] = (asyncio.get_running_loop().time(), error)
+        if len(self._failed) > MOST_REMEMBERED:
+            self._failed.popitem(last=False)
+        return True
 
     async def _hand_over(
         self, outlet: Outlet, made: Made, parcel: Parcel, obj: Object
