@@ -23,6 +23,10 @@ _ROLE = re.compile(r"clientAppId \[([^\]]*)\]")
 _OPERATION = re.compile(r"operation \[([^\]]*)\] on (\w+) \[([^\]]*)\]")
 """Parts of Pulsar's reason for a missing right."""
 
+_IN_USE = re.compile(r"\b(active|connected|live)\b", re.IGNORECASE)
+"""Words of Pulsar's reason not to delete what has clients: `Topic has active
+producers/subscriptions`, `Topic has 1 connected producers/consumers`."""
+
 
 def before_sending(error: Exception) -> bool:
     """Whether a request failed before anything of it was sent: another host may be tried."""
@@ -100,7 +104,7 @@ def refusal(
     if status in {502, 503, 504}:
         return BrokerUnavailable(reason, hint="Wait until it has started, then try again.")
     code = _CODES.get(status, "broker")
-    if status == 412 and any(word in reason.lower() for word in ("active", "live ")):
+    if status == 412 and _IN_USE.search(reason):
         code = "in-use"
     hint = "Close the clients, or force it." if code == "in-use" else ""
     return BrokerError(reason, hint=hint, code=code)

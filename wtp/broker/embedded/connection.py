@@ -345,7 +345,7 @@ class Connection(asyncio.BufferedProtocol):
         consumer, subscription = self.consumers.get(consumer_id, (None, None))
         if consumer is not None and subscription is not None:
             consumer.permits = min(consumer.permits + permits, _MOST_PERMITS)
-            self.core.wake(subscription)
+            subscription.flow(consumer)
 
     def _ack(self, body: bytes) -> None:
         ack = read_ack(body)
@@ -357,7 +357,7 @@ class Connection(asyncio.BufferedProtocol):
             error = (Code.CONSUMER_NOT_FOUND, "Consumer not found.")
         elif ack.ack_type == 1:
             if ack.message_ids:
-                subscription.ack_up_to(cumulative_position(ack.message_ids[-1]))
+                subscription.ack_up_to(cumulative_position(ack.message_ids[-1]), consumer)
         else:
             subscription.ack(
                 consumer,

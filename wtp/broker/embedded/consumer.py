@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -63,18 +64,21 @@ class Traffic:
         size_bytes: Their bytes, metadata included.
         message_rate: Per second, over the last interval between two calls of `tick`.
         byte_rate: Bytes per second, likewise.
+        last_ns: When something went through last, Unix ns; 0 for never.
     """
 
     messages: int = 0
     size_bytes: int = 0
     message_rate: float = 0.0
     byte_rate: float = 0.0
+    last_ns: int = 0
     _before: tuple[int, int] = (0, 0)
 
     def add(self, other: Traffic) -> None:
         """Count what went through another place as well."""
         self.messages += other.messages
         self.size_bytes += other.size_bytes
+        self.last_ns = max(self.last_ns, other.last_ns)
 
     def tick(self, seconds: float) -> None:
         """Compute the rates of an interval that ends now."""
@@ -99,6 +103,8 @@ class Consumer:
             Shared and Key_Shared.
         ranges: Slots it claims (Key_Shared with fixed ranges), both ends inclusive.
         epoch: Counts its redelivery requests; sent along so that the client can tell old messages.
+        flow_ms: When it asked for messages last, Unix ms; 0 for never.
+        acked_ms: When it acknowledged something last, likewise.
         closed: It is gone.
     """
 
@@ -114,6 +120,8 @@ class Consumer:
     permits: int = 0
     unacked_messages: int = 0
     redelivered: int = 0
+    flow_ms: int = 0
+    acked_ms: int = 0
     closed: bool = False
     unacked: dict[Position, int] = field(default_factory=dict)
     out: Traffic = field(default_factory=Traffic)
@@ -151,6 +159,7 @@ class Consumer:
         out = self.out
         out.messages += messages
         out.size_bytes += size
+        out.last_ns = time.time_ns()
 
     def track(self, entry: Entry) -> None:
         """Remember that it has to acknowledge an entry."""

@@ -10,7 +10,7 @@ _AVERAGED = "averageMsgSize"
 def sum_stats(parts: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the statistics of all partitions together.
 
-    Numbers add up, lists are joined, objects (subscriptions) are merged by name, and of texts and
+    Numbers add up (of times the latest stands), lists are joined, objects (subscriptions) are merged by name, and of texts and
     truth values the first stands.
 
     Args:
@@ -24,10 +24,10 @@ def sum_stats(parts: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
     keys = dict.fromkeys(key for part in parts for key in part)
-    return {key: _together([part[key] for part in parts if key in part]) for key in keys}
+    return {key: _together(key, [part[key] for part in parts if key in part]) for key in keys}
 
 
-def _together(values: list[Any]) -> Any:
+def _together(key: str, values: list[Any]) -> Any:
     first = values[0]
     if isinstance(first, dict):
         return _merged(values)
@@ -35,4 +35,4 @@ def _together(values: list[Any]) -> Any:
         return [item for value in values for item in value]
     if isinstance(first, bool) or not isinstance(first, int | float):
         return first
-    return sum(values)
+    return max(values) if key.endswith("Timestamp") else sum(values)

@@ -36,6 +36,9 @@ class Subscription:
         cursor: What is acknowledged.
         dispatcher: Who gets what; None until a consumer came.
         dropped: Messages of a non-persistent topic that nobody could take.
+        flow_ms: When a consumer asked for messages last, Unix ms; 0 for never since the start.
+        acked_ms: When a consumer acknowledged something last, likewise.
+        marked_ms: When the cursor went on last, likewise.
     """
 
     def __init__(self, topic: Topic, name: str, state: CursorState, *, durable: bool) -> None:
@@ -47,6 +50,7 @@ class Subscription:
         self.dropped = 0
         self.gone = Traffic()
         self.redelivered = 0
+        self.flow_ms = self.acked_ms = self.marked_ms = 0
         self._start = after(self.cursor.mark)
 
     @property
@@ -141,9 +145,16 @@ class Subscription:
         if not self.durable and not self.consumers:
             self.topic.drop_subscription(self)
 
+    def flow(self, consumer: Consumer) -> None:
+        """A consumer asked for messages."""
+        consumer.flow_ms = self.flow_ms = self.now_ms()
+        self.wake()
+
     def ack(self, consumer: Consumer, positions: Iterable[Position]) -> None:
         """Acknowledge entries one by one."""
         dispatcher, cursor = self.dispatcher, self.cursor
+        consumer.acked_ms = self.acked_ms = self.now_ms()
+        mark = cursor.mark
         last = self.topic.log.last
         changed = False
         for position in positions:
@@ -152,15 +163,21 @@ class Subscription:
             changed |= cursor.ack(position)
             if dispatcher is not None:
                 dispatcher.acked(consumer, position)
+        if cursor.mark != mark:
+            self.marked_ms = self.acked_ms
         if changed:
             self.changed()
 
-    def ack_up_to(self, position: Position) -> None:
-        """Acknowledge everything up to and including `position`."""
+    def ack_up_to(self, position: Position, consumer: Consumer | None = None) -> None:
+        """Acknowledge everything up to and including `position`, for a consumer or from outside."""
         last = self.topic.log.last
+        now_ms = self.now_ms()
+        if consumer is not None:
+            consumer.acked_ms = self.acked_ms = now_ms
         if last is not None and self.cursor.ack_up_to(min(position, last)):
             if self.dispatcher is not None:
                 self.dispatcher.acked_up_to(self.cursor.mark)
+            self.marked_ms = now_ms
             self.changed()
 
     def changed(self) -> None:
@@ -215,6 +232,12 @@ class Subscription:
     def consumed(self) -> int:
         """Messages delivered so far, redeliveries included."""
         return self.gone.messages + sum(c.out.messages for c in self.consumers)
+
+    @property
+    def consumed_ms(self) -> int:
+        """When a message was delivered last, Unix ms; 0 for never since the start."""
+        lasts = [self.gone.last_ns, *(c.out.last_ns for c in self.consumers)]
+        return max(lasts) // 1_000_000
 
     def backlog(self) -> int:
         """Entries that are not acknowledged."""
