@@ -22,7 +22,7 @@ from wtp.router.services import Services
 from wtp.wire.process import decode_request, encode_one
 
 TRACK = Track("room", "me", "cam")
-QUICK = ServiceDefaults(timeout=0.2, breaker_failures=3, breaker_s=0.1)
+QUICK = ServiceDefaults(timeout=5.0, breaker_failures=3, breaker_s=0.1)
 
 
 class Producer(FakeProducer):
@@ -134,7 +134,7 @@ async def test_live_objects_are_dropped_while_it_is_down_and_resume_at_a_key(
         return await echo(request) if healthy else web.Response(status=500)
 
     async with processor(answer) as url:
-        slow = ServiceDefaults(timeout=0.2, breaker_failures=3, breaker_s=0.25)
+        slow = ServiceDefaults(breaker_failures=3, breaker_s=0.25)
         services.configure({"video": ServiceSettings(url=url, max_retries=0)}, slow)
         producer = Producer()
         way = route(Kind.VIDEO, services, producer)
@@ -213,7 +213,7 @@ async def test_another_url_takes_over(services: Services) -> None:
 
     async with processor(good) as one, processor(bad) as two:
         services.configure({"chat": ServiceSettings(urls=[one, two])}, QUICK)
-        for name in ("a", "b", "c", "d", "e", "f"):
+        for name in "abcdefghijklmnop":
             producer: Any = Producer()
             way = ReliableRoute(Track("r", "p", name), Kind.CHAT, "text/plain", "topic", Clock())
             way.owner = FakeOwner()
@@ -223,8 +223,8 @@ async def test_another_url_takes_over(services: Services) -> None:
                 way.offer(chat(seq))
             await idle(way)
             assert producer.seqs == [1, 2, 3, 4, 5]
-    assert asked["good"] == 30
-    assert 1 <= asked["bad"] <= 6
+    assert asked["good"] == 16 * 5
+    assert 1 <= asked["bad"] <= 16
 
 
 async def test_a_change_in_flight_goes_to_the_new_url_and_loses_nothing(

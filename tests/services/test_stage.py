@@ -134,7 +134,7 @@ def test_an_open_circuit_drops_live_objects_and_holds_reliable_ones() -> None:
     assert service.out == [3]
 
 
-def test_reliable_objects_go_one_by_one_and_are_tried_for_ever() -> None:
+def test_reliable_objects_are_tried_for_ever() -> None:
     service, seen = FakeService(), Outcome()
     stage = stage_of(service, Kind.CHAT)
     for seq in range(1, 30):
@@ -146,8 +146,32 @@ def test_reliable_objects_go_one_by_one_and_are_tried_for_ever() -> None:
         service.pass_time(2.5)
     while service.sent:
         service.answer()
+        service.pass_time(GRACE_S)
     assert seen.delivered == list(range(1, 30))
     assert seen.dropped == {}
+
+
+def test_reliable_objects_follow_each_other_only_where_they_are_returned() -> None:
+    service, seen = FakeService(), Outcome()
+    stage = stage_of(service, Kind.CHAT)
+    for seq in range(1, 10):
+        stage.put(obj := chat(seq), seen.of(obj))
+        service.pass_time(GRACE_S)
+    assert service.out == [1]
+    service.answer(0, Answer(published=1))
+    service.pass_time(GRACE_S)
+    assert service.out == [2]
+    service.answer(0)
+    service.pass_time(GRACE_S)
+    assert service.out == [3, 4]
+    service.answer(0, FAULT)
+    service.pass_time(1.0)
+    assert service.out == [4], "what failed is tried again when nothing is out"
+    service.answer(0)
+    service.pass_time(1.0)
+    assert service.out[0] == 3
+    service.answer(0, Answer(published=1))
+    assert seen.delivered == [1, 2, 3, 4]
 
 
 def test_a_refused_reliable_object_says_why() -> None:

@@ -23,6 +23,9 @@ MOST_ANSWER_BYTES = 8 * 1024 * 1024
 """Payloads in one answer: two of the largest objects."""
 
 MOST_ERROR_BYTES = 64 * 1024
+MOST_WORDS = 300
+"""Characters of a processor's own words that are passed on."""
+
 KEEP_ALIVE_S = 4.0
 """Idle connections are closed before common servers do it (uvicorn: 5 s): a request
 on a connection that the other side just closed costs a try."""
@@ -159,7 +162,8 @@ async def _refusal(response: aiohttp.ClientResponse) -> Fault:
     """What an answer of 400 and more says."""
     status = response.status
     try:
-        sentence = decode_error(await _read(response, MOST_ERROR_BYTES))
+        said = decode_error(await _read(response, MOST_ERROR_BYTES))
+        sentence = " ".join(said.split())[:MOST_WORDS]
     except WireError:
         sentence = "a long page"
     message = f"HTTP {status}: {sentence}"

@@ -4,8 +4,9 @@ An object waits, is out with the processor, is paused between two tries, or is d
 in the order in which objects came. A live track never waits for long: its bound and its patience
 are those of the router's queues, and after a lost object everything is dropped up to the next one
 that can be decoded; what was never sent is dropped at once, whatever is still out before it. A
-reliable track waits for ever, and has one object out at a time: a processor that publishes by
-itself would have the retry of an overtaken object de-duplicated away.
+reliable track waits for ever. It has one object out at a time until the processor is seen to return
+objects: with one that publishes by itself the retry of an overtaken object would be de-duplicated
+away.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from wtp.router.service_endpoint import Endpoint, Recent
 from wtp.wire.process import Parcel
 
 PIPELINE = 8
-"""Objects of a live track that are out at once."""
+"""Objects of a track that are out at once."""
 
 GRACE_S = 0.010
 """How long an object is out before the next one follows it: requests travel on connections of their
@@ -143,6 +144,8 @@ class ServiceStage:
         self._avoid_until_s = 0.0
         self._timer: Timer | None = None
         self._lost_input = self._lost_output = self._gap = False
+        self._returns = False
+        """The processor gives objects back, by its last answer that told."""
         self._closed = self._pumping = False
 
     @property
@@ -223,7 +226,8 @@ class ServiceStage:
         if not self._waiting:
             return None
         if self._out and not self._service.removed:
-            if not self._live or len(self._under_way) >= PIPELINE:
+            ordered = self._live or self._returns
+            if not ordered or len(self._under_way) >= PIPELINE:
                 return None
             if now_s < self._last_start_s + GRACE_S:
                 self._wake_at(self._last_start_s + GRACE_S)
@@ -292,6 +296,8 @@ class ServiceStage:
 
     def _made(self, obj: Object, answer: Answer) -> list[Object] | Drop:
         """What goes to the broker in an object's place."""
+        if answer.parcels or answer.published:
+            self._returns = not answer.published
         if not answer.parcels:
             return [] if answer.published else Drop(FILTERED)
         made = []
