@@ -10,8 +10,8 @@ _AVERAGED = "averageMsgSize"
 def sum_stats(parts: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the statistics of all partitions together.
 
-    Numbers add up (of times the latest stands), lists are joined, objects (subscriptions) are merged by name, and of texts and
-    truth values the first stands.
+    Numbers add up (of times the latest stands), lists are joined, objects (subscriptions) are
+    merged by name, and of texts and truth values the first stands.
 
     Args:
         parts: What `Broker.stats` returned for each partition.
