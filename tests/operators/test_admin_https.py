@@ -157,6 +157,25 @@ async def test_a_missing_right_is_said_in_few_words(serve_http: Web) -> None:
     assert "the role 'camera' may not LIST_NAMESPACES on tenant public." in error.message
 
 
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("Namespace not found", "The broker has no namespace public/a b."),
+        ("Tenant does not exist", "The broker has no tenant public."),
+        ("Topic x not found", "Topic x not found"),
+    ],
+)
+async def test_what_does_not_exist_is_named(serve_http: Web, reason: str, message: str) -> None:
+    async def answer(request: web.BaseRequest) -> web.Response:
+        return web.json_response({"reason": reason}, status=404)
+
+    async with Admin(f"http://127.0.0.1:{await serve_http(answer)}") as admin:
+        with pytest.raises(NotFound) as caught:
+            await admin._http.call("PUT", "/persistent/public/a%20b/x")
+    assert caught.value.message == message
+    assert caught.value.hint
+
+
 async def test_the_next_host_when_one_is_away(
     serve_http: Web, free_port: Callable[[], int]
 ) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import ssl
+from urllib.parse import unquote
 
 import aiohttp
 
@@ -22,6 +23,9 @@ _CODES = {409: "exists", 412: "refused", 415: "refused", 422: "refused"}
 _ROLE = re.compile(r"clientAppId \[([^\]]*)\]")
 _OPERATION = re.compile(r"operation \[([^\]]*)\] on (\w+) \[([^\]]*)\]")
 """Parts of Pulsar's reason for a missing right."""
+
+_PLACE = re.compile(r"/(?:namespaces|persistent|non-persistent)/([^/]+)/([^/]+)")
+"""Tenant and namespace in a path of the admin API."""
 
 _IN_USE = re.compile(r"\b(active|connected|live)\b", re.IGNORECASE)
 """Words of Pulsar's reason not to delete what has clients: `Topic has active
@@ -100,7 +104,7 @@ def refusal(
             code="not-allowed",
         )
     if status == 404:
-        return NotFound(reason, hint=f"The broker was asked for {path}.")
+        return _missing(reason, path)
     if status in {502, 503, 504}:
         return BrokerUnavailable(reason, hint="Wait until it has started, then try again.")
     code = _CODES.get(status, "broker")
@@ -108,6 +112,19 @@ def refusal(
         code = "in-use"
     hint = "Close the clients, or force it." if code == "in-use" else ""
     return BrokerError(reason, hint=hint, code=code)
+
+
+def _missing(reason: str, path: str) -> NotFound:
+    """What does not exist; a namespace or tenant is named, which Pulsar does not do."""
+    what, *_ = reason.split(" ", 1)
+    parts = _PLACE.match(path)
+    if what not in ("Namespace", "Tenant") or not parts:
+        return NotFound(reason, hint=f"The broker was asked for {path}.")
+    name = parts[1] if what == "Tenant" else f"{parts[1]}/{parts[2]}"
+    return NotFound(
+        f"The broker has no {what.lower()} {unquote(name)}.",
+        hint="Whoever runs it creates one, or the profile allows it: rooms.create: true.",
+    )
 
 
 def _missing_right(reason: str) -> str:
