@@ -25,7 +25,7 @@ from wtp.model import Kind
 from wtp.processor.call import Caller
 from wtp.processor.code import CodeSpec
 from wtp.processor.load import load
-from wtp.processor.pipe import What, pack, receive
+from wtp.processor.pipe import Reader, What, pack
 from wtp.wire.process import Parcel, encode_several
 
 PR_SET_PDEATHSIG = 1
@@ -39,9 +39,10 @@ def main(arguments: list[str]) -> None:
     _bound_memory(int(arguments[1]) if len(arguments) > 1 else 0)
     faulthandler.enable()
     try:
-        caller = _load(sock)
+        reader = Reader(sock)
+        caller = _load(sock, reader)
         if caller is not None:
-            _serve(sock, caller)
+            _serve(sock, reader, caller)
     except (BrokenPipeError, ConnectionResetError):
         pass
     sys.stdout.flush()
@@ -49,9 +50,9 @@ def main(arguments: list[str]) -> None:
     os._exit(0)  # threads and exit functions of user code are not waited for
 
 
-def _load(sock: socket.socket) -> Caller | None:
+def _load(sock: socket.socket, reader: Reader) -> Caller | None:
     """Load the code that the first frame names."""
-    frame = receive(sock)
+    frame = reader.next()
     if frame is None:
         return None
     _, meta, _ = frame
@@ -66,8 +67,8 @@ def _load(sock: socket.socket) -> Caller | None:
     return Caller(loaded, spec.name)
 
 
-def _serve(sock: socket.socket, caller: Caller) -> None:
-    while (frame := receive(sock)) is not None:
+def _serve(sock: socket.socket, reader: Reader, caller: Caller) -> None:
+    while (frame := reader.next()) is not None:
         _, meta, payload = frame
         start_ns = perf_counter_ns()
         try:

@@ -10,12 +10,16 @@ from __future__ import annotations
 import json
 import socket
 import struct
+from collections import deque
 from enum import IntEnum
 from typing import Any
 
 HEAD = struct.Struct("!BII")
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 """A longer frame comes from code that writes into the wrong file descriptor."""
+
+READ_BYTES = 1 << 18
+"""Read at once at most: most objects come in one piece."""
 
 
 class What(IntEnum):
@@ -45,7 +49,7 @@ class Frames:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> list[tuple[What, dict[str, Any], bytes]]:
+    def feed(self, data: bytes | memoryview) -> list[tuple[What, dict[str, Any], bytes]]:
         """Take bytes as they come; return the frames that are whole.
 
         Raises:
@@ -68,24 +72,20 @@ class Frames:
         return found
 
 
-def receive(sock: socket.socket) -> tuple[What, dict[str, Any], bytes] | None:
-    """Wait for one frame on a blocking socket; None at its end."""
-    head = _exactly(sock, HEAD.size)
-    if head is None:
-        return None
-    what, meta_bytes, payload_bytes = HEAD.unpack(head)
-    body = _exactly(sock, meta_bytes + payload_bytes)
-    if body is None:
-        return None
-    return What(what), json.loads(body[:meta_bytes]), bytes(memoryview(body)[meta_bytes:])
+class Reader:
+    """Waits for frames on a blocking socket."""
 
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._frames = Frames()
+        self._ready: deque[tuple[What, dict[str, Any], bytes]] = deque()
+        self._space = memoryview(bytearray(READ_BYTES))
 
-def _exactly(sock: socket.socket, count: int) -> bytearray | None:
-    data = bytearray(count)
-    rest = memoryview(data)
-    while rest:
-        got = sock.recv_into(rest)
-        if not got:
-            return None
-        rest = rest[got:]
-    return data
+    def next(self) -> tuple[What, dict[str, Any], bytes] | None:
+        """The next frame; None at the end."""
+        while not self._ready:
+            got = self._sock.recv_into(self._space)
+            if not got:
+                return None
+            self._ready.extend(self._frames.feed(self._space[:got]))
+        return self._ready.popleft()
