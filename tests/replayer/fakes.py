@@ -147,6 +147,7 @@ class FakeBroker:
     topics: dict[str, list[FakeMessage]] = field(default_factory=dict)
     readers: list[FakeReader] = field(default_factory=list)
     starts: list[tuple[str, str]] = field(default_factory=list)
+    queues: list[int] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
     last_seqs: dict[tuple[str, str], int] = field(default_factory=dict)
     created: list[str] = field(default_factory=list)
@@ -167,6 +168,7 @@ class FakeBroker:
         self, topic: str, *, start: str = "latest", inclusive: bool = True, queue: int = 100
     ) -> FakeReader:
         self.starts.append((topic, start))
+        self.queues.append(queue)
         log = self.topics[topic]
         at = 0
         if start == "latest":

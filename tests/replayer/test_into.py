@@ -113,7 +113,7 @@ async def test_messages_that_are_not_ours_keep_their_properties() -> None:
 
 
 async def test_a_topic_of_any_origin_needs_a_kind() -> None:
-    name = "persistent://public/default/video-topic"
+    name = "persistent://public/default/front-door"
     broker = FakeBroker()
     await broker.append(FakeMessage(name, "", {}, b"x", T0_US // 1000, 0, "1:0"))
     shot = await run(copying(broker, replace(REQUEST, topic=name)))
@@ -121,6 +121,15 @@ async def test_a_topic_of_any_origin_needs_a_kind() -> None:
     shot = await run(copying(broker, replace(REQUEST, topic=name, kinds=(Kind.SCREEN,))))
     assert shot["delivered"] == 1
     assert broker.sent[0].topic == topic_of("screen", "copy")
+
+
+async def test_a_topic_of_the_original_platform_says_its_kind() -> None:
+    name = "persistent://public/default/video-topic"
+    broker = FakeBroker()
+    await broker.append(FakeMessage(name, "", {}, b"x", T0_US // 1000, 0, "1:0"))
+    shot = await run(copying(broker, replace(REQUEST, topic=name)))
+    assert shot["delivered"] == 1
+    assert broker.sent[0].topic == topic_of("video", "copy")
 
 
 async def test_objects_without_receipt_are_counted() -> None:

@@ -303,6 +303,16 @@ async def test_a_follower_that_stands_still_holds_a_bounded_amount(
     assert output.seqs() == list(range(1, 211))
 
 
+async def test_the_client_holds_fewer_messages_when_they_are_large() -> None:
+    broker = FakeBroker()
+    await broker.append(message(T0_US, 1, payload=bytes(source_module.QUEUE_BYTES // 50)))
+    await run(replayer(broker, FAST))
+    assert broker.queues[-1] == 50
+    await broker.append(message(T0_US + 1, 2, payload=bytes(source_module.QUEUE_BYTES)))
+    await run(replayer(broker, FAST))
+    assert broker.queues[-1] == source_module.MIN_QUEUE
+
+
 async def test_a_pause_stops_and_goes_on() -> None:
     output = Collect()
     role = replayer(room(20), replace(FAST, speed=1000.0), output)

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 
 from wtp.broker.naming import TopicName, parse_topic
 from wtp.config.schema import Settings
-from wtp.consumer.item import read_place, split_track
+from wtp.consumer.item import named_kind, read_place, split_track
 from wtp.errors import BrokerError, NotFound, Refused, UsageError
 from wtp.model import Kind
 from wtp.replayer.placed import Placed
@@ -163,11 +163,11 @@ class IntoRoom:
         )
 
     def _kind(self, item: Placed) -> Kind | None:
-        """The object's own kind, else that of the topic it comes from."""
+        """The object's own kind, else that of the topic it comes from, else of its name."""
         text = item.message.properties.get("kind", "")
         if item.message.properties.get("wtp") == "1" and text in Kind.__members__.values():
             return Kind(text)
-        return self._source_kinds.get(item.message.topic)
+        return self._source_kinds.get(item.message.topic) or named_kind(item.message.topic)
 
     def _key(self, item: Placed) -> str:
         """The track's name in its new room; a key that is no track's stays as it is."""

@@ -17,10 +17,14 @@ from wtp.replayer.survey import open_reader
 from wtp.replayer.when import NEVER_US
 
 QUEUE = 200
-"""Messages that the broker's client holds, twice, and this queue once more."""
+"""Messages that the broker's client holds at most, twice, and this queue once more."""
+
+MIN_QUEUE = 4
 
 QUEUE_BYTES = 16 * 1024 * 1024
-"""Payload bytes in the queue of one topic; a single larger one still passes."""
+"""Payload bytes in the queue of one topic; a single larger one still passes. The client counts
+messages only: it holds as many as make up these bytes, by the size of those at the topic's ends.
+"""
 
 AFTER_US = 10_000_000
 """So far beyond the end of the span a topic is read for objects that came late."""
@@ -71,6 +75,7 @@ class Source:
         self._position = ""
         self._track_us: dict[str, int] = {}
         self._bytes = 0
+        self._queue = QUEUE
         self._room = asyncio.Event()
         self._closed = False
 
@@ -84,13 +89,14 @@ class Source:
         """Whether the broker is there at this moment."""
         return self._reader is None or self._reader.connected
 
-    async def open(self, span: Span, start: str, end: Place | None) -> None:
+    async def open(self, span: Span, start: str, end: Place | None, size_bytes: int = 0) -> None:
         """Begin to read.
 
         Args:
             span: What of it is wanted.
             start: `earliest` or a position; "" for nothing of what is there.
             end: Place of the newest message; None for an empty topic.
+            size_bytes: How large its messages are, as far as is known.
         """
         self._span, self._end = span, end
         nothing, inclusive = not start or end is None, True
@@ -103,8 +109,9 @@ class Source:
             inclusive = end is None
             self._place = end or self._place
         self._position = start
+        self._queue = max(MIN_QUEUE, min(QUEUE, QUEUE_BYTES // max(1, size_bytes)))
         self._reader = await open_reader(
-            self.client, self.topic, start=start, inclusive=inclusive, queue=QUEUE
+            self.client, self.topic, start=start, inclusive=inclusive, queue=self._queue
         )
 
     async def run(self) -> None:
@@ -201,7 +208,7 @@ class Source:
                     self.topic,
                     start=self._position,
                     inclusive=not started,
-                    queue=QUEUE,
+                    queue=self._queue,
                 )
             except WtpError as error:
                 self._note(f"{self.topic} cannot be read at the moment: {error.message}")

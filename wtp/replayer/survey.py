@@ -38,6 +38,11 @@ class Extent:
         return read_place(self.first.position)
 
     @property
+    def size_bytes(self) -> int:
+        """The larger payload of the two."""
+        return max(len(self.first.payload), len(self.last.payload))
+
+    @property
     def end(self) -> Place:
         """Where it ends, inclusive."""
         return read_place(self.last.position)

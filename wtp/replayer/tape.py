@@ -101,7 +101,7 @@ class Tape:
             start = ":".join(str(part) for part in span.from_place[:2])
         elif span.from_us:
             start = await start_for(source.client, source.topic, extent, span.from_us)
-        await source.open(span, start, extent.end)
+        await source.open(span, start, extent.end, extent.size_bytes)
 
     @property
     def late(self) -> int:
