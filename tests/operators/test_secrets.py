@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.stage import Stage, stage_in
 from tests.operators.papers import secret_file
 from tests.operators.test_processes import command_lines
+from tests.processes import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -19,6 +20,11 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 def stage(tmp_path: Path) -> Iterator[Stage]:
     with stage_in(tmp_path) as stage:
         yield stage
+
+
+def test_no_command_takes_a_token_as_an_argument() -> None:
+    for path in (ROOT / "wtp" / "cli").glob("*.py"):
+        assert '"broker.token"' not in path.read_text(encoding="utf-8"), path
 
 
 @pytest.mark.parametrize("by_file", [False, True])

@@ -78,7 +78,7 @@ async def knock(broker: BrokerSettings) -> Entry:
         ConfigError: A file of the settings cannot be used.
     """
     places = addresses(broker.url)
-    secret = token(broker)
+    secret = await asyncio.to_thread(token, broker)
     faults: list[WtpError] = []
     tries = {asyncio.create_task(_enter(place, broker, secret)) for place in places}
     try:

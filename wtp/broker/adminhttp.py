@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from collections.abc import Mapping
@@ -139,7 +140,7 @@ class AdminHttp:
         """Ask one host, and whom it sends us to; the token goes along, but never out of TLS."""
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=self._timeout)
-        secret = token(self._broker)
+        secret = await asyncio.to_thread(token, self._broker)
         for _ in range(REDIRECTS + 1):
             shows = bool(secret) and (url.scheme == "https" or not place.secure)
             who = {"Authorization": f"Bearer {secret}"} if shows else {}
