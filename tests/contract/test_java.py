@@ -6,7 +6,6 @@ tests/contract/java holds what they do; here stands what has to come out.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import uuid
 from pathlib import Path
@@ -18,7 +17,7 @@ from tests.contract.brokers import Target
 from tests.pulsar import LOG4J
 from tests.pulsar_jars import jars
 
-pytestmark = [pytest.mark.pulsar, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.pulsar, pytest.mark.tool("javac"), pytest.mark.timeout(240)]
 
 SOURCES = Path(__file__).parent / "java"
 COMPILE_S = 90
@@ -116,10 +115,8 @@ WITHOUT_DEDUPLICATION = {"last": -1, "stored": ["m1", "m2", "m3", "m2", "again",
 @pytest.fixture(scope="module")
 def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The compiled sources, beside a configuration that keeps the clients from logging."""
-    javac = shutil.which("javac")
-    assert javac is not None, "java is installed, but not javac: install a JDK."
     folder = tmp_path_factory.mktemp("java")
-    command = [javac, "-nowarn", "-d", str(folder), "-cp", f"{jars()}/*"]
+    command = ["javac", "-nowarn", "-d", str(folder), "-cp", f"{jars()}/*"]
     sources = [str(path) for path in sorted(SOURCES.glob("*.java"))]
     done = subprocess.run([*command, *sources], capture_output=True, text=True, timeout=COMPILE_S)
     assert done.returncode == 0, done.stdout + done.stderr
