@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from wtp.broker.client import Producer
+from wtp.broker.messages import permanent
 from wtp.clock import Clock
 from wtp.errors import BrokerError, Refused
 from wtp.model import Kind, Object, Track
@@ -27,9 +28,6 @@ MOST_UNRECEIPTED = 1000
 
 LARGE_BYTES = 64 * 1024
 """Above it an object might be more than the broker takes; the client says so one turn later."""
-
-FOR_GOOD = frozenset({"too-large", "not-allowed"})
-"""Codes of errors that sending again does not mend."""
 
 
 @dataclass(slots=True, eq=False)
@@ -252,7 +250,7 @@ class ReliableRoute(Route):
                 kept.settled = True
                 self._advance()
                 self._pump()
-            elif error.code in FOR_GOOD:
+            elif permanent(error):
                 self._refuse(kept, Drop(error.code, error.message))
             else:
                 if kept.seq != self._again:
