@@ -125,7 +125,7 @@ def test_killed_workers_give_their_tracks_to_others(stage: Stage) -> None:
     workers = [stage.child(*command) for _ in range(2)]
     for worker in workers:
         worker.event("ready")
-    for _ in range(3):
+    for _ in range(2):
         victim = wait_for(
             lambda: next(filter(busy, workers), None), lambda: workers[0].report()[-3000:], 20
         )

@@ -117,7 +117,7 @@ class Worker:
             "kind": self._kind.value,
             "topic": places.source,
             "subscription": places.subscription,
-            "to": places.topic_of(self._kind),
+            "to": places.targets[self._kind],
             "connected": shift is not None and shift.connected,
             "begun_anew": max(0, self._begun - 1),
             "tracks": len(shift.lanes) if shift else 0,
@@ -166,7 +166,7 @@ class Worker:
         return {
             "topic": places.source,
             "subscription": places.subscription,
-            "to": places.topic_of(self._kind),
+            "to": places.targets[self._kind],
             "code": self._code.text,
         }
 

@@ -88,6 +88,7 @@ class Lane:
 
     def __init__(self, track: str, port: Port) -> None:
         self.track = track
+        self._named = _is_track(track)
         self._port = port
         self._inputs: deque[Received] = deque()
         self._more = asyncio.Event()
@@ -121,10 +122,12 @@ class Lane:
         """Process one input."""
         parcel = Parcel(message.key, message.properties, message.payload)
         try:
-            Track.parse(message.key)
             obj = from_properties(message.properties, message.payload)
-        except (UsageError, WireError) as error:
-            self._drop(message, "not-wtp" if error.code != "bad-wire" else "damaged")
+        except WireError as error:
+            self._drop(message, "not-wtp" if error.code == "not-wtp" else "damaged")
+            return
+        if not self._named:
+            self._drop(message, "not-wtp")
             return
         chain = chained(obj.attributes.get(CHAIN, ""), self._port.places.code)
         if chain is None:
@@ -140,7 +143,7 @@ class Lane:
             return
         outputs = [
             (
-                self._port.places.topic_of(Kind(one.properties["kind"])),
+                self._port.places.targets[Kind(one.properties["kind"])],
                 Parcel(one.track, self._described(one, message.key, chain), one.payload),
             )
             for one in made.parcels
@@ -257,3 +260,11 @@ class Lane:
         producers, self._producers = list(self._producers.values()), {}
         closing: list[Awaitable[None]] = [producer.close() for producer in producers]
         await asyncio.gather(*closing)
+
+
+def _is_track(name: str) -> bool:
+    try:
+        Track.parse(name)
+    except UsageError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wtp.broker.naming import parse_topic, topic_name
@@ -45,18 +46,17 @@ class Places:
         source: Topic that is read.
         subscription: Under this name.
         kind: Of the objects in it.
-        room: The room.
         code: Name of the code.
-        target: Topic of all outputs; empty: by kind.
+        targets: Where outputs go, by kind.
+        dead_letters: Topic of inputs that the code failed on; empty for none.
     """
 
-    settings: Settings
     source: str
     subscription: str
     kind: Kind
-    room: str
     code: str
-    target: str
+    targets: Mapping[Kind, str]
+    dead_letters: str
 
     @classmethod
     def of(
@@ -76,7 +76,8 @@ class Places:
             kind: Of the objects.
             code: Name of the code.
             topic: What to read; default: the topic of the kind in the settings' room.
-            to: Where to write; default: as `topic_of` says.
+            to: Where to write; default: outputs of a kind go to that kind's topic, those of the
+                input's own kind to `<topic>-<code>`.
             subscription: Default: `wtp-<code>`.
 
         Raises:
@@ -84,41 +85,30 @@ class Places:
                 writes.
         """
         topics, room = settings.topics, settings.rooms.room
-        template = topics.kinds.get(kind.value, topics.template)
-        source = str(parse_topic(topic)) if topic else topic_name(template, room, kind.value)
-        target = str(parse_topic(to)) if to else ""
-        places = cls(settings, source, subscription or f"wtp-{code}", kind, room, code, target)
-        if places.dead_letters == source:
-            raise UsageError(
-                f"The worker would read its own dead letters: they go to {source}, which it reads.",
-                hint="Give processor.dead_letter another topic.",
-                code="cycle",
-            )
-        for output in Kind:
-            if places.topic_of(output) == source:
-                raise UsageError(
-                    f"The worker would read its own outputs: {output} objects go to {source}, "
-                    "which it reads.",
-                    hint="Name another topic with --to, or give each kind a topic of its own.",
-                    code="cycle",
-                )
-        return places
+        usual = {
+            one: topic_name(topics.kinds.get(one.value, topics.template), room, one.value)
+            for one in Kind
+        }
+        source = str(parse_topic(topic)) if topic else usual[kind]
+        targets = usual | {kind: str(parse_topic(f"{usual[kind]}-{code}"))}
+        if to:
+            targets = dict.fromkeys(Kind, str(parse_topic(to)))
+        letters = settings.processor.dead_letter
+        dead = topic_name(letters, room, kind.value) if letters else ""
+        if dead == source:
+            raise _cycle("dead letters", source, "Give processor.dead_letter another topic.")
+        if source in targets.values():
+            hint = "Name another topic with --to, or give each kind a topic of its own."
+            raise _cycle("outputs", source, hint)
+        return cls(source, subscription or f"wtp-{code}", kind, code, targets, dead)
 
-    @property
-    def dead_letters(self) -> str:
-        """Topic of inputs that the code failed on; empty for none."""
-        template = self.settings.processor.dead_letter
-        return topic_name(template, self.room, self.kind.value) if template else ""
 
-    def topic_of(self, kind: Kind) -> str:
-        """Topic of outputs of a kind: that kind's, for the input's own kind `<topic>-<code>`."""
-        if self.target:
-            return self.target
-        topics = self.settings.topics
-        name = topic_name(topics.kinds.get(kind.value, topics.template), self.room, kind.value)
-        if kind is not self.kind:
-            return name
-        return str(parse_topic(f"{name}-{self.code}"))
+def _cycle(what: str, source: str, hint: str) -> UsageError:
+    return UsageError(
+        f"The worker would read its own {what}: they go to {source}, which it reads.",
+        hint=hint,
+        code="cycle",
+    )
 
 
 def chained(before: str, code: str) -> str | None:
