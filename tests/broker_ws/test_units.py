@@ -8,13 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wtp.broker.embedded.commands import MessageIdData
-from wtp.broker.embedded.metadata import Metadata
+from wtp.broker.embedded.answers import Deliver, SendReceipt
+from wtp.broker.embedded.commands import Ack, Flow, KeyValue, MessageIdData, Send
+from wtp.broker.embedded.frames import blob_of
+from wtp.broker.embedded.metadata import Metadata, read_metadata
 from wtp.broker.embedded.wschunks import MAX_OPEN, Chunks
 from wtp.broker.embedded.wscodecs import Codec, unpack
+from wtp.broker.embedded.wsfast import (
+    Head,
+    ack_body,
+    encode_id,
+    encode_metadata,
+    flow_body,
+    read_head,
+    read_three,
+    send_body,
+)
 from wtp.broker.embedded.wsmessages import (
     NotTaken,
-    message_id,
     read_message_id,
     read_send,
     read_time,
@@ -73,7 +84,7 @@ def test_times(ms: int, text: str) -> None:
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1), st.integers(-1, 100))
 def test_message_ids(ledger: int, entry: int, batch: int) -> None:
-    text = message_id(MessageIdData(ledger, entry), -1, batch, 100 if batch >= 0 else 0)
+    text = encode_id(ledger, entry, -1, batch, 100 if batch >= 0 else 0)
     found = read_message_id(text)
     assert (found.ledger, found.entry) == (ledger, entry)
     assert position(text) == f"{ledger}:{entry}" + (f":{batch}" if batch >= 0 else "")
@@ -149,15 +160,15 @@ def test_an_acknowledgement_of_another_socket_counts() -> None:
 def test_chunks() -> None:
     chunks = Chunks()
     for number in range(3):
-        meta = Metadata(uuid="u", num_chunks=3, chunk_id=number)
+        meta = Head(uuid="u", num_chunks=3, chunk_id=number)
         whole = chunks.add(meta, b"%d" % number, MessageIdData(1, number))
     assert whole is not None
     assert (whole.payload, len(whole.places)) == (b"012", 3)
     for other in range(MAX_OPEN + 1):
-        chunks.add(Metadata(uuid=str(other), num_chunks=2, chunk_id=0), b"a", MessageIdData(1, 9))
-    lost = Metadata(uuid="0", num_chunks=2, chunk_id=1)
+        chunks.add(Head(uuid=str(other), num_chunks=2, chunk_id=0), b"a", MessageIdData(1, 9))
+    lost = Head(uuid="0", num_chunks=2, chunk_id=1)
     assert chunks.add(lost, b"b", MessageIdData(1, 10)) is None
-    kept = Metadata(uuid="1", num_chunks=2, chunk_id=1)
+    kept = Head(uuid="1", num_chunks=2, chunk_id=1)
     assert chunks.add(kept, b"b", MessageIdData(1, 10)) is not None
 
 
@@ -179,3 +190,44 @@ def test_pages_of_other_hosts(origin: str | None, own: bool) -> None:
 )  # fmt: skip
 def test_where_the_api_is(admin: str, websocket: str, url: str) -> None:
     assert api_url(BrokerSettings(admin=admin, websocket=websocket)) == url
+
+
+@given(
+    st.integers(-1, 2**63 - 1), st.integers(0, 2**63 - 1),
+    st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=4),
+    st.none() | st.text(max_size=9), st.integers(0, 2**63 - 1), st.binary(max_size=20),
+)  # fmt: skip
+def test_metadata_is_coded_as_declared(
+    sequence: int, ms: int, pairs: dict[str, str], key: str | None, event_ms: int, payload: bytes
+) -> None:
+    raw = encode_metadata("me", sequence, ms, pairs, key=key, event_ms=event_ms, packed=(2, 9))
+    declared = Metadata(
+        "me", sequence, ms, [KeyValue(k, v) for k, v in pairs.items()], key, 2, 9,
+        event_ms=event_ms or None,
+    )  # fmt: skip
+    blob = blob_of(raw, payload)
+    assert read_metadata(blob) == Metadata.decode(declared.encode())
+    head, rest = read_head(blob_of(declared.encode(), payload))
+    assert rest == payload
+    assert (head.publish_ms, head.properties, head.partition_key) == (ms, pairs, key)
+    assert (head.compression, head.uncompressed_size, head.event_ms) == (2, 9, event_ms)
+    assert head.num_messages is None
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.integers(0, 1000))
+def test_commands_are_coded_as_declared(ledger: int, entry: int, number: int) -> None:
+    place = MessageIdData(ledger, entry, 3, 4)
+    assert Ack.decode(ack_body(7, ledger, entry)) == Ack(7, 0, [MessageIdData(ledger, entry)])
+    assert Flow.decode(flow_body(7, number)) == Flow(7, number)
+    assert Send.decode(send_body(7, number)) == Send(7, number)
+    expected = (7, number, ledger, entry)
+    assert read_three(SendReceipt(7, number, place, 2**64 - 1).encode()) == expected
+    assert read_three(Deliver(7, place, number).encode()) == expected
+
+
+@given(st.binary(max_size=60))
+def test_garbage_is_no_metadata(raw: bytes) -> None:
+    try:
+        read_head(raw)
+    except WireError:
+        return

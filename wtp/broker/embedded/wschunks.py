@@ -6,7 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from wtp.broker.embedded.commands import MessageIdData
-from wtp.broker.embedded.metadata import Metadata
+from wtp.broker.embedded.wsfast import Head
 
 MAX_OPEN = 10
 """Messages put together at once; the oldest goes first (the Java client's default)."""
@@ -41,13 +41,13 @@ class Chunks:
     def __init__(self) -> None:
         self._open: OrderedDict[str, _Open] = OrderedDict()
 
-    def add(self, meta: Metadata, payload: bytes, place: MessageIdData) -> Whole | None:
+    def add(self, meta: Head, payload: bytes, place: MessageIdData) -> Whole | None:
         """Take an entry.
 
         Returns:
             The message, None while chunks are missing or when one was lost.
         """
-        count, number = meta.num_chunks or 1, meta.chunk_id or 0
+        count, number = meta.num_chunks, meta.chunk_id
         where = MessageIdData(place.ledger, place.entry)
         if count < 2 or meta.uuid is None:
             return Whole(payload, [where])

@@ -10,10 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from wtp.broker.embedded.answers import Deliver
 from wtp.broker.embedded.commands import (
     Ack,
-    Flow,
     MessageIdData,
     Redeliver,
     Subscribe,
@@ -22,13 +20,12 @@ from wtp.broker.embedded.commands import (
 from wtp.broker.embedded.numbers import LATEST_ID, NO_ID, Cmd, SubType
 from wtp.broker.embedded.wschunks import Chunks
 from wtp.broker.embedded.wsdead import DeadLetters
+from wtp.broker.embedded.wsfast import ack_body, encode_id, flow_body, read_head, read_three
 from wtp.broker.embedded.wsmessages import (
     Content,
     contents,
     delivery,
-    message_id,
     read_message_id,
-    split_blob,
 )
 from wtp.broker.embedded.wsowed import Owed, OwedEntries
 from wtp.broker.embedded.wssession import WsSession, spoken
@@ -50,6 +47,10 @@ _SHARING = (SubType.SHARED, SubType.KEY_SHARED)
 _log = logging.getLogger(__name__)
 
 
+_Entry = tuple[int, int, int, bytes]
+"""Ledger, entry, redelivery count and blob."""
+
+
 @dataclass(slots=True)
 class _Part:
     """The consumer of one partition.
@@ -59,13 +60,16 @@ class _Part:
         consumer_id: On the connection.
         start: Where it begins, exclusive.
         gone: The broker closed it.
+        permits: What it has pushed and not asked for anew.
+        queue: Entries that wait to be pushed.
     """
 
     topic: str
     consumer_id: int
     start: MessageIdData
     gone: bool = False
-    queue: deque[tuple[Deliver, bytes]] = field(default_factory=deque)
+    permits: int = 0
+    queue: deque[_Entry] = field(default_factory=deque)
 
 
 class WsConsumer(WsSession):
@@ -131,16 +135,16 @@ class WsConsumer(WsSession):
 
     def _flow(self, part: _Part, permits: int) -> None:
         if permits > 0:
-            self.client.send(Cmd.FLOW, Flow(part.consumer_id, permits))
+            self.client.send_encoded(Cmd.FLOW, flow_body(part.consumer_id, permits))
 
     # --- from the broker ---------------------------------------------------------------------
 
     def message(self, body: bytes, blob: bytes) -> None:
         """An entry came: it waits until it may be pushed."""
-        found = Deliver.decode(body)
-        if found.consumer_id >= len(self._parts):
+        consumer_id, redeliveries, ledger, entry = read_three(body)
+        if consumer_id >= len(self._parts):
             return
-        self._parts[found.consumer_id].queue.append((found, blob))
+        self._parts[consumer_id].queue.append((ledger, entry, redeliveries, blob))
         self.client.waiting_bytes += len(blob)
         if self.client.waiting_bytes > HIGH_BYTES and not self._paused:
             self._paused = True
@@ -186,24 +190,26 @@ class WsConsumer(WsSession):
                 return part
         return None
 
-    async def _push(self, part: _Part, found: Deliver, blob: bytes) -> None:
-        place = found.message_id
-        assert place is not None  # noqa: S101 - a required field
+    async def _push(
+        self, part: _Part, ledger: int, entry: int, redeliveries: int, blob: bytes
+    ) -> None:
         self.client.waiting_bytes -= len(blob)
         if self._paused and self.client.waiting_bytes < LOW_BYTES:
             self._paused = False
             self.client.resume()
-        meta, payload = split_blob(blob)
-        whole = self._chunks.add(meta, payload, place)
+        head, payload = read_head(blob)
+        place = MessageIdData(ledger, entry)
+        whole = self._chunks.add(head, payload, place)
         if whole is None:
-            self._flow(part, 1)
+            self._taken(part, 1)
             return
-        entry = contents(meta, whole.payload)
+        found = contents(head, whole.payload)
         owed = None
         if not self._options.reader:
-            owed = self._owe(part, place, whole.places, entry, found.redelivery_count or 0)
-        for content in entry:
-            if not self._wanted(part, place, content):
+            owed = self._owe(part, place, whole.places, found, redeliveries)
+        partition = part.consumer_id if self._partitioned else -1
+        for one in found:
+            if not self._wanted(part, place, one):
                 continue
             while self._credit < 1:
                 self._news.clear()
@@ -211,12 +217,19 @@ class WsConsumer(WsSession):
             if owed is not None and not self._owed.holds(owed):
                 break  # all of it is on its way again
             self._credit -= 1
-            where = self._id(part, place, content)
-            await self.send(delivery(content, where, found.redelivery_count or 0))
-        part.start = MessageIdData(place.ledger, place.entry)
+            where = encode_id(ledger, entry, partition, one.batch_index, one.batch_size)
+            await self.send(delivery(one, where, redeliveries))
+        part.start = place
         if self._options.reader:
             self._acknowledge(part.consumer_id, whole.places)
-        self._flow(part, max(len(entry), 1))
+        self._taken(part, max(len(found), 1))
+
+    def _taken(self, part: _Part, messages: int) -> None:
+        """Ask for as many messages as were pushed, from time to time."""
+        part.permits += messages
+        if not part.queue or part.permits > self._options.queue // 2:
+            permits, part.permits = part.permits, 0
+            self._flow(part, permits)
 
     def _wanted(self, part: _Part, place: MessageIdData, content: Content) -> bool:
         """Whether a message lies behind the start, which the broker takes as inclusive."""
@@ -227,10 +240,6 @@ class WsConsumer(WsSession):
             return True
         index = -1 if start.batch_index is None else start.batch_index
         return 0 <= index < content.batch_index
-
-    def _id(self, part: _Part, place: MessageIdData, content: Content) -> str:
-        partition = part.consumer_id if self._partitioned else -1
-        return message_id(place, partition, content.batch_index, content.batch_size)
 
     def _owe(
         self,
@@ -305,7 +314,10 @@ class WsConsumer(WsSession):
             self._allow(freed)
 
     def _acknowledge(self, consumer_id: int, places: list[MessageIdData]) -> None:
-        if places:
+        if len(places) == 1:
+            body = ack_body(consumer_id, places[0].ledger, places[0].entry)
+            self.client.send_encoded(Cmd.ACK, body)
+        elif places:
             self.client.send(Cmd.ACK, Ack(consumer_id, 0, places))
 
     def _nack(self, place: MessageIdData) -> None:
@@ -356,12 +368,12 @@ class WsConsumer(WsSession):
     def _forget(self, part: _Part) -> None:
         """Everything of a consumer comes again: drop what is here."""
         freed = self._owed.drop_all(part.consumer_id)
-        entries = list(part.queue)
+        blobs = [blob for *_, blob in part.queue]
         part.queue.clear()
-        self.client.waiting_bytes -= sum(len(blob) for _, blob in entries)
+        self.client.waiting_bytes -= sum(map(len, blobs))
+        permits, part.permits = part.permits, 0
         if not part.gone:
-            messages = (split_blob(blob)[0].num_messages or 1 for _, blob in entries)
-            self._flow(part, sum(messages))
+            self._flow(part, permits + sum(read_head(blob)[0].num_messages or 1 for blob in blobs))
         if not self._options.pull:
             self._allow(freed)
 

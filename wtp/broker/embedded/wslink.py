@@ -148,7 +148,11 @@ class LocalClient:
 
     def send(self, kind: int, message: Message, blob: bytes = b"") -> None:
         """Send a command."""
-        data = frame(kind, message.encode(), blob)
+        self.send_encoded(kind, message.encode(), blob)
+
+    def send_encoded(self, kind: int, body: bytes, blob: bytes = b"") -> None:
+        """Send a command that is encoded already."""
+        data = frame(kind, body, blob)
         at = 0
         while at < len(data) and self._open:
             room = self._link.get_buffer(-1)

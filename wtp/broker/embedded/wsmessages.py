@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from wtp.broker.embedded.commands import KeyValue, MessageIdData
-from wtp.broker.embedded.metadata import Metadata, metadata_bounds
 from wtp.broker.embedded.protobuf import Message, damaged, pb
 from wtp.broker.embedded.wscodecs import unpack
+from wtp.broker.embedded.wsfast import Head
 from wtp.errors import WireError
 
 Json = dict[str, Any]
@@ -57,7 +57,7 @@ class Content:
     batch_size: int = 0
 
 
-def contents(meta: Metadata, payload: bytes) -> list[Content]:
+def contents(meta: Head, payload: bytes) -> list[Content]:
     """The messages of an entry.
 
     Args:
@@ -67,10 +67,10 @@ def contents(meta: Metadata, payload: bytes) -> list[Content]:
     Raises:
         WireError: It cannot be unpacked.
     """
-    data = unpack(payload, meta.compression or 0, meta.uncompressed_size or 0)
+    data = unpack(payload, meta.compression, meta.uncompressed_size)
     if meta.num_messages is None or meta.num_chunks:
-        pairs = {pair.key: pair.value for pair in meta.properties}
-        return [Content(data, pairs, meta.partition_key, meta.publish_ms, meta.event_ms or 0)]
+        key, publish_ms = meta.partition_key, meta.publish_ms
+        return [Content(data, meta.properties, key, publish_ms, meta.event_ms)]
     found, at = [], 0
     for index in range(meta.num_messages):
         size = int.from_bytes(data[at : at + 4])
@@ -93,29 +93,8 @@ def contents(meta: Metadata, payload: bytes) -> list[Content]:
     return found
 
 
-def split_blob(blob: bytes) -> tuple[Metadata, bytes]:
-    """Metadata and payload of a blob."""
-    start, end = metadata_bounds(blob)
-    return Metadata.decode(blob[start:end]), blob[end:]
-
-
-def message_id(
-    place: MessageIdData, partition: int = -1, batch_index: int = -1, batch_size: int = 0
-) -> str:
-    """The id of a message as clients get it: base64 of its protobuf form."""
-    full = MessageIdData(
-        place.ledger,
-        place.entry,
-        None if partition < 0 else partition,
-        None if batch_index < 0 else batch_index,
-        [],
-        batch_size,
-    )
-    return base64.b64encode(full.encode()).decode()
-
-
 def read_message_id(text: str) -> MessageIdData:
-    """Read an id that `message_id` (or any Pulsar) made.
+    """Read an id that `encode_id` (or any Pulsar) made.
 
     Raises:
         WireError: It is none.
@@ -134,9 +113,7 @@ def time_text(unix_ms: int) -> str:
         when = datetime.fromtimestamp(unix_ms / 1000, UTC)
     except (ValueError, OverflowError, OSError):
         when = datetime.fromtimestamp(0, UTC)
-    text = when.strftime("%Y-%m-%dT%H:%M:%S")
-    fraction = f"{unix_ms % 1000:03d}".rstrip("0")
-    return f"{text}.{fraction}Z" if fraction else f"{text}Z"
+    return when.isoformat(timespec="milliseconds")[:23].rstrip("0").rstrip(".") + "Z"
 
 
 def read_time(text: str) -> int:

@@ -10,17 +10,17 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wtp.broker.embedded.answers import SendError, SendReceipt
-from wtp.broker.embedded.commands import CloseProducer, KeyValue, Producer, Send
+from wtp.broker.embedded.answers import SendError
+from wtp.broker.embedded.commands import CloseProducer, Producer
 from wtp.broker.embedded.frames import blob_of
-from wtp.broker.embedded.metadata import Metadata, murmur3
+from wtp.broker.embedded.metadata import murmur3
 from wtp.broker.embedded.numbers import Cmd
 from wtp.broker.embedded.wscodecs import Codec
+from wtp.broker.embedded.wsfast import encode_id, encode_metadata, read_three, send_body
 from wtp.broker.embedded.wsmessages import (
     FAILED,
     NotTaken,
     ToSend,
-    message_id,
     not_sent,
     read_send,
     sent,
@@ -127,12 +127,7 @@ class WsProducer(WsSession):
         part = self._part_for(message.key)
         if part.broken and not await self._mended(part, message):
             return
-        metadata = self._metadata(part, message)
-        payload = message.payload
-        if self._options.compress:
-            metadata.compression, metadata.uncompressed_size = int(Codec.ZLIB), len(payload)
-            payload = zlib.compress(payload)
-        blob = blob_of(metadata.encode(), payload)
+        blob = self._blob(part, message)
         size, most = len(blob) - BLOB_HEAD_BYTES, self.core.settings.max_message_bytes
         if size > most:
             why = f"The message has {size} bytes; at most {most} are taken."
@@ -141,7 +136,7 @@ class WsProducer(WsSession):
         sequence = part.sequence
         part.sequence += 1
         part.waiting.append((sequence, message.context))
-        self.client.send(Cmd.SEND, Send(part.producer_id, sequence), blob)
+        self.client.send_encoded(Cmd.SEND, send_body(part.producer_id, sequence), blob)
 
     async def _mended(self, part: _Part, message: ToSend) -> bool:
         """Open a producer again that the broker closed or refused; False when it says no."""
@@ -169,32 +164,38 @@ class WsProducer(WsSession):
             self._turn += 1
         return parts[self._turn % len(parts)]
 
-    def _metadata(self, part: _Part, message: ToSend) -> Metadata:
+    def _blob(self, part: _Part, message: ToSend) -> bytes:
+        """The message as it is stored."""
         now_ms = time.time_ns() // 1_000_000
         deliver_at_ms = message.deliver_at_ms
         if message.deliver_after_ms > 0:
             deliver_at_ms = now_ms + message.deliver_after_ms
-        return Metadata(
-            producer_name=part.name,
-            sequence_id=part.sequence,
-            publish_ms=now_ms,
-            properties=[KeyValue(key, value) for key, value in message.properties.items()],
-            partition_key=message.key,
-            event_ms=message.event_ms or None,
-            deliver_at_ms=deliver_at_ms if deliver_at_ms > 0 else None,
+        payload, packed = message.payload, None
+        if self._options.compress:
+            packed = int(Codec.ZLIB), len(payload)
+            payload = zlib.compress(payload)
+        metadata = encode_metadata(
+            part.name,
+            part.sequence,
+            now_ms,
+            message.properties,
+            key=message.key,
+            event_ms=message.event_ms,
+            deliver_at_ms=max(deliver_at_ms, 0),
+            packed=packed,
         )
+        return blob_of(metadata, payload)
 
     # --- what the broker answers -------------------------------------------------------------
 
     def receipt(self, body: bytes, *, good: bool) -> None:
         """A message was stored, or refused."""
         if good:
-            found = SendReceipt.decode(body)
-            part = self._parts[found.producer_id]
-            context = self._settled(part, found.sequence_id)
-            if found.message_id is not None:
-                partition = part.producer_id if self._partitioned else -1
-                self._answer(sent(message_id(found.message_id, partition), context))
+            producer_id, sequence, ledger, entry = read_three(body)
+            part = self._parts[producer_id]
+            context = self._settled(part, sequence)
+            partition = producer_id if self._partitioned else -1
+            self._answer(sent(encode_id(ledger, entry, partition), context))
             return
         error = SendError.decode(body)
         part = self._parts[error.producer_id]
