@@ -16,6 +16,8 @@ from wtp.consumer.output import json_line
 from wtp.consumer.save import Save
 from wtp.consumer.stats import Statistics
 from wtp.metrics import Latency
+from wtp.model import Kind
+from wtp.processor.recorded import read_recorded
 
 ROOM = "persistent://public/default"
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00"
@@ -106,24 +108,83 @@ def test_a_clock_behind_the_broker_counts_as_zero() -> None:
     assert (way.negative, way.max_us) == (1, 0)
 
 
+def saved(folder: Path, items: list[Item]) -> dict[str, bytes]:
+    """What lies in the folder when they have been saved."""
+    save = Save(folder)
+    save.open()
+    try:
+        assert save.take(items) == [""] * len(items)
+    finally:
+        save.close()
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def test_everything_is_saved_byte_for_byte(tmp_path: Path) -> None:
     came = {
-        "video-topic": [JPEG + bytes([n]) for n in range(3)],
         "screen-topic": [b"\0\0\0\1\x65" + bytes([n]) for n in range(3)],
         "audio-topic": [b"x", b"\x00\x01", b"{}"],
-        "chat-topic": [b"one", "zwei ü".encode()],
+        "chat-topic": [b"one", "zwei ü".encode(), b'{"text": 3}'],
+        "data-topic": [b'{\n"a": 1}', b"[\t]"],
     }
-    for topic, payloads in came.items():
-        save = Save(tmp_path / topic)
-        save.open()
-        items = [item(bare(payload, topic)) for payload in payloads]
-        assert save.take(items) == [""] * len(items)
-        save.close()
-    assert (tmp_path / "video-topic/unnamed.bin").read_bytes() == b"".join(came["video-topic"])
-    assert (tmp_path / "screen-topic/unnamed.h264").read_bytes() == b"".join(came["screen-topic"])
-    assert (tmp_path / "audio-topic/unnamed.bin").read_bytes() == b"".join(came["audio-topic"])
-    assert (tmp_path / "chat-topic/unnamed.txt").read_text("utf-8") == "one\nzwei ü\n"
-    index = (tmp_path / "video-topic/unnamed.bin.index.jsonl").read_text("utf-8").splitlines()
-    assert [(json.loads(line)["offset"], json.loads(line)["size"]) for line in index] == [
-        (12 * n, 12) for n in range(3)
+    found = saved(
+        tmp_path / "all",
+        [item(bare(payload, topic)) for topic, all_ in came.items() for payload in all_],
+    )
+    assert found.keys() == {
+        "screen-topic.h264", "screen-topic.h264.index.jsonl", "audio-topic.bin",
+        "audio-topic.bin.index.jsonl", "chat-topic.txt", "data-topic.bin",
+        "data-topic.bin.index.jsonl",
+    }  # fmt: skip
+    assert found["screen-topic.h264"] == b"".join(came["screen-topic"])
+    assert found["audio-topic.bin"] == b"".join(came["audio-topic"])
+    assert found["data-topic.bin"] == b"".join(came["data-topic"])
+    assert found["chat-topic.txt"].decode() == 'one\nzwei ü\n{"text": 3}\n'
+    lines = [json.loads(line) for line in found["screen-topic.h264.index.jsonl"].splitlines()]
+    assert [(line["offset"], line["size"]) for line in lines] == [(6 * n, 6) for n in range(3)]
+    assert {line["content_type"] for line in lines} == {"video/h264"}
+
+
+def test_pictures_are_numbered_files_under_the_name_of_their_topic(tmp_path: Path) -> None:
+    came = [JPEG + bytes([n]) for n in range(4)]
+    parts = [f"video-topic-partition-{n}" for n in (0, 1, 0, 1)]
+    times = [1_700_000_000_000, 1_700_000_000_000, 1_700_000_000_033, 0]
+    found = saved(
+        tmp_path / "bare",
+        [
+            item(bare(payload, topic, publish_ms=at_ms))
+            for payload, topic, at_ms in zip(came, parts, times, strict=True)
+        ],
+    )
+    assert found == {
+        "video-topic-1700000000000000-00000001.jpg": came[0],
+        "video-topic-1700000000000000-00000002.jpg": came[1],
+        "video-topic-1700000000033000-00000003.jpg": came[2],
+        "video-topic-0000000000000000-00000004.jpg": came[3],
+    }
+
+
+def test_keys_and_our_own_tracks_keep_names_apart(tmp_path: Path) -> None:
+    ours = item(message(1, content_type="image/jpeg", payload=b"ours", track="default/a/b"))
+    items = [
+        item(replace(bare(JPEG, "video-topic"), key="a-b")),
+        item(replace(bare(JPEG + b"2", "video-topic"), key="a b")),
+        ours,
+        item(bare(b"\0\0\1\x65", "video-topic")),
+        item(bare(b"?", "video-topic")),
     ]
+    found = saved(tmp_path / "mixed", items)
+    assert {name: data for name, data in found.items() if "index" not in name} == {
+        "a-b-0000000000000000-00000001.jpg": JPEG,
+        "a-b-2-0000000000000000-00000001.jpg": JPEG + b"2",
+        "a-b-3-0000000000000000-00000001.jpg": b"ours",
+        "video-topic.h264": b"\0\0\1\x65",
+        "video-topic.bin": b"?",
+    }
+
+
+def test_a_recording_of_pictures_can_be_put_through_a_processor(tmp_path: Path) -> None:
+    came = [JPEG + bytes([n]) for n in range(3)]
+    saved(tmp_path, [item(bare(one, "video-topic", publish_ms=9)) for one in came])
+    recorded = read_recorded(tmp_path, Kind.VIDEO)
+    assert [one.payload for one in recorded] == came
+    assert [one.properties["seq"] for one in recorded] == ["1", "2", "3"]

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.consumer.fakes import foreign, item, message
+from tests.consumer.fakes import FakeMessage, foreign, item, message
 from wtp.consumer import pictures
-from wtp.consumer.item import Item
+from wtp.consumer.item import Item, Place
 from wtp.consumer.output import STALE_US, Finished
 from wtp.consumer.pictures import Decoded, Preview
 from wtp.errors import UsageError
@@ -97,6 +97,78 @@ def test_what_is_no_picture_is_left_out_and_damage_costs_one_group() -> None:
     broken = item(message(9, content_type="image/jpeg", payload=b"\xff\xd8nonsense"))
     assert decoded.take([item(foreign()), broken, *items]) == ["not-a-picture", "damaged", "", ""]
     assert screen.codes == [CAPTURE_US + 2]
+
+
+def bare(items: list[Item], topic: str = "video-topic") -> list[Item]:
+    """The same payloads from somebody who knows nothing of wtp, one after the other."""
+    return [
+        item(
+            FakeMessage(
+                f"persistent://public/default/{topic}", "", {}, one.message.payload, 0, f"3:{n}", n
+            )
+        )
+        for n, one in enumerate(items)
+    ]
+
+
+@pytest.mark.parametrize("codec", ["h264", "jpeg"])
+def test_bare_pictures_are_shown(codec: str) -> None:
+    screen = FakeScreen()
+    decoded = Decoded(screen)
+    items = bare(encoded(codec, 7))
+    assert decoded.take(items[:3]) == [""] * 3
+    assert decoded.take(items[3:]) == [""] * 4
+    assert screen.codes == [CAPTURE_US + 3, CAPTURE_US + 7]
+
+
+def test_bare_h264_waits_for_a_key_frame_at_the_start_and_after_a_gap() -> None:
+    screen = FakeScreen()
+    decoded = Decoded(screen)
+    items = bare(encoded("h264", 15))
+    assert decoded.take(items[2:5]) == ["no-key"] * 3
+    assert screen.said == ["Waiting for a key frame."]
+    assert decoded.take(items[5:7]) == ["", ""]
+    assert decoded.take(items[8:12]) == ["no-key", "no-key", "", ""]
+    assert screen.codes == [CAPTURE_US + 7, CAPTURE_US + 12]
+
+
+def test_bare_payloads_that_are_no_pictures_are_left_out_and_damage_costs_one_group() -> None:
+    screen = FakeScreen()
+    decoded = Decoded(screen)
+    made = encoded("h264", 7)
+    made[1] = item(message(payload=b"\0\0\0\1"))
+    items = bare(made)
+    reasons = decoded.take([items[0], item(foreign(b"text")), *items[1:]])
+    assert reasons == ["", "not-a-picture", "damaged", "no-key", "no-key", "no-key", "", ""]
+    assert screen.codes == [CAPTURE_US + 7]
+
+
+def test_jpegs_of_partitions_are_all_shown() -> None:
+    screen = FakeScreen()
+    decoded = Decoded(screen)
+    items = encoded("jpeg", 6)
+    mixed = [bare(items, f"video-topic-partition-{n % 2}")[n] for n in range(6)]
+    assert [decoded.take([one]) for one in mixed] == [[""]] * 6
+    assert screen.codes == [CAPTURE_US + n for n in range(1, 7)]
+
+
+@pytest.mark.parametrize(
+    ("before", "place", "next_to"),
+    [
+        ((3, 1, -1), (3, 2, -1), True),
+        ((3, 1, -1), (3, 3, -1), False),
+        ((3, 1, -1), (3, 1, -1), False),
+        ((3, 1, 0), (3, 1, 1), True),
+        ((3, 1, 0), (3, 1, 2), False),
+        ((3, 1, 4), (3, 2, 0), True),
+        ((3, 1, 4), (3, 2, 1), False),
+        ((3, 9, -1), (8, 0, -1), True),
+        ((3, 9, -1), (8, 1, -1), False),
+        ((8, 0, -1), (3, 0, -1), False),
+    ],
+)
+def test_neighbours(before: Place, place: Place, *, next_to: bool) -> None:
+    assert pictures._next_to(before, place) is next_to
 
 
 @contextmanager

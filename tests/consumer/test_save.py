@@ -67,7 +67,7 @@ def test_chat_is_text_and_data_is_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "ann-chat.txt").read_text() == "hello\n\\x1b[2J\n"
     assert not (tmp_path / "ann-chat.txt.index.jsonl").exists()
     assert (tmp_path / "ann-data.bin").read_bytes() == b"1\x002\x00"
-    assert (tmp_path / "unnamed.bin").read_bytes() == b"raw"
+    assert (tmp_path / "video.bin").read_bytes() == b"raw"
 
 
 def test_nothing_is_overwritten_unless_forced(tmp_path: Path) -> None:

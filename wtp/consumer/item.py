@@ -98,12 +98,10 @@ class Item:
     def content_type(self) -> str:
         """Its content type without parameters, lower case; empty when unknown.
 
-        That of a foreign message is guessed, except for pictures: files of single pictures are
-        named by stamps, of which a foreign message has none, so they go into one file.
+        That of a foreign message is guessed.
         """
         if self.foreign:
-            guessed = self.guessed_type
-            return "" if guessed.startswith("image/") else guessed
+            return self.guessed_type
         full = self.obj.content_type if self.obj else ""
         return full.partition(";")[0].strip().lower()
 
@@ -111,6 +109,11 @@ class Item:
     def guessed_type(self) -> str:
         """What the payload of a foreign message looks like; never empty."""
         return guess_type(self.message.payload, self.message.topic)
+
+    @property
+    def source(self) -> str:
+        """Its track; of a foreign message without a key the name of its topic (`video-topic`)."""
+        return self.track or (local_name(self.message.topic) if self.foreign else "")
 
     @property
     def publish_to_receive_us(self) -> int | None:
@@ -149,9 +152,14 @@ def read_object(message: Message) -> tuple[Object | None, str]:
         return None, "damaged"
 
 
+def local_name(topic: str) -> str:
+    """The last part of a topic's name, without the number of a partition."""
+    return topic.rpartition("/")[2].partition("-partition-")[0]
+
+
 def named_kind(topic: str) -> Kind | None:
     """The kind in a topic's name (`.../video`, `.../video-topic-partition-0`); None without one."""
-    local = topic.rpartition("/")[2].partition("-partition-")[0].removesuffix("-topic")
+    local = local_name(topic).removesuffix("-topic")
     return Kind(local) if local in Kind.__members__.values() else None
 
 
@@ -174,7 +182,7 @@ def guess_type(payload: bytes, topic: str) -> str:
         text = payload.decode()
     except UnicodeDecodeError:
         return OCTETS
-    if not all(character.isprintable() or character in "\t\r\n" for character in text):
+    if not text.replace("\t", "").replace("\r", "").replace("\n", "").isprintable():
         return OCTETS
     if text.lstrip()[:1] in ("{", "["):
         try:

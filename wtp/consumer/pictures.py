@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from wtp.clock import monotonic_us
-from wtp.consumer.item import Item
+from wtp.consumer.item import Item, Place, read_place
 from wtp.consumer.output import STALE_US, Finished, Sink, escape
 from wtp.errors import MediaError, UsageError
 
@@ -59,7 +59,8 @@ class Decoded:
     """Decodes one track at a time and shows its newest picture.
 
     Another track has its turn when the one on show falls silent. After a gap it waits for a key
-    frame rather than show a broken picture.
+    frame rather than show a broken picture. Of messages that are not ours it decodes what looks
+    like a picture; their positions in the topic tell of gaps.
 
     Args:
         screen: Where pictures go.
@@ -73,6 +74,7 @@ class Decoded:
         self._screen = screen
         self._decoders: OrderedDict[str, VideoDecoder] = OrderedDict()
         self._next: dict[str, tuple[str, int]] = {}
+        self._places: dict[str, Place] = {}
         self._track: str | None = None
         self._last_us = 0
 
@@ -97,35 +99,49 @@ class Decoded:
 
     def _decode(self, item: Item) -> tuple[str, list[Picture]]:
         """Why an object is left out, or "" and its pictures."""
-        if item.obj is None or not item.content_type.startswith(("video/", "image/")):
+        if not item.content_type.startswith(("video/", "image/")):
             return "not-a-picture", []
-        at_us = item.message.receive_monotonic_us
-        if item.track != self._track:
+        at_us, source = item.message.receive_monotonic_us, item.source
+        if source != self._track:
             if self._track is not None and at_us - self._last_us < STALE_US:
                 return "other-track", []
             if not item.startable:
                 return "no-key", []
-            self._track = item.track
+            self._track = source
+            self._places = {}
         self._last_us = at_us
-        expected = self._next.get(item.track)
-        if not item.startable and expected != (item.instance, item.obj.seq):
+        follows = self._follows(item)
+        if item.obj is not None and not follows:
             return "no-key", []
-        self._next = {item.track: (item.instance, item.obj.seq + 1)}
         decoder = self._decoder(item)
+        if not follows:
+            decoder.reset()
         try:
-            return "", decoder.decode(item.message.payload, capture_us=item.stamp("capture_us"))
+            pictures = decoder.decode(item.message.payload, capture_us=item.stamp("capture_us"))
         except MediaError:
             self._next = {}
             return "damaged", []
+        return "no-key" if item.foreign and decoder.waiting else "", pictures
+
+    def _follows(self, item: Item) -> bool:
+        """Whether nothing is missing before an object that may need earlier ones."""
+        if item.obj is None:
+            topic, place = item.message.topic, read_place(item.message.position)
+            before, self._places[topic] = self._places.get(topic), place
+            return before is not None and _next_to(before, place)
+        source, seq = item.source, item.obj.seq
+        if not item.startable and self._next.get(source) != (item.instance, seq):
+            return False
+        self._next = {source: (item.instance, seq + 1)}
+        return True
 
     def _decoder(self, item: Item) -> VideoDecoder:
-        assert item.obj is not None  # noqa: S101 - checked by the only caller
-        name = f"{item.track} {item.content_type}"
+        name = f"{item.source} {item.content_type}"
         decoder = self._decoders.get(name)
         if decoder is None:
             from wtp.media.video import VideoDecoder
 
-            decoder = self._decoders[name] = VideoDecoder(item.obj.content_type)
+            decoder = self._decoders[name] = VideoDecoder(item.content_type)
             if len(self._decoders) > MAX_DECODERS:
                 self._decoders.popitem(last=False)
         self._decoders.move_to_end(name)
@@ -138,6 +154,18 @@ class Decoded:
     def close(self) -> None:
         """Close the screen."""
         self._screen.close()
+
+
+def _next_to(before: Place, place: Place) -> bool:
+    """Whether a position comes right behind another one, as far as positions tell.
+
+    A ledger that ends says nothing about where, nor does a batch: both are taken to be complete.
+    """
+    if place[0] != before[0]:
+        return place[0] > before[0] and place[1] == 0
+    if place[1] == before[1]:
+        return place[2] == before[2] + 1
+    return place[1] == before[1] + 1 and place[2] <= 0
 
 
 class Window:
@@ -217,7 +245,7 @@ class Preview:
         self._due_us = now_us + PREVIEW_PERIOD_US
         columns, rows = self._room()
         lines = PreviewSink(columns, rows - 1).lines(picture)
-        self._draw([*lines, escape(f"{item.track}  {self._status()}")[: columns - 1]])
+        self._draw([*lines, escape(f"{item.source}  {self._status()}")[: columns - 1]])
 
     def say(self, sentence: str) -> None:
         """Write a sentence where the picture will be."""

@@ -5,6 +5,10 @@
     chat                       <publisher>-<track>.txt, a line each
     data, file, anything else  <publisher>-<track>.bin, bytes appended, with an index
 
+Messages that are not ours are treated as what they look like. Without a key they are named after
+their topic, and single pictures have their publish time and a number from 1 on instead of capture
+time and sequence: video-topic-<publish_us>-<number>.jpg.
+
 A line of the index tells where an object lies: `seq`, `capture_us`, `key`, `offset`, `size`, ...
 """
 
@@ -12,14 +16,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
-from wtp.consumer.item import Item, split_track
+from wtp.consumer.item import TEXTUAL, Item, named_kind, split_track
 from wtp.consumer.output import escape, open_new, storage
 from wtp.errors import StorageError
-from wtp.model import clean_name
+from wtp.model import Kind, clean_name
 
 EXTENSIONS = {
     "video/h264": ".h264",
@@ -104,6 +108,7 @@ class Save:
         self._force = force
         self._files: OrderedDict[tuple[str, str], TrackFile] = OrderedDict()
         self._stems: dict[str, str] = {}
+        self._numbers: Counter[str] = Counter()
 
     def open(self) -> None:
         """Make the folder and see that it can be written.
@@ -128,17 +133,18 @@ class Save:
         return [self._save(item) for item in items]
 
     def _save(self, item: Item) -> str:
-        extension = PICTURE_EXTENSIONS.get(item.content_type)
-        if extension:
-            self._save_picture(item, extension)
+        content_type = item.content_type
+        if content_type in PICTURE_EXTENSIONS:
+            self._save_picture(item, PICTURE_EXTENSIONS[content_type])
             return ""
-        extension = ".txt" if item.kind == "chat" else EXTENSIONS.get(item.content_type, ".bin")
-        file = self._files.get((item.track, extension))
+        extension = ".txt" if _chat(item, content_type) else EXTENSIONS.get(content_type, ".bin")
+        source = item.source
+        file = self._files.get((source, extension))
         if file is None:
             if not item.startable:
                 return "no-key"
-            file = self._new_file(item.track, extension)
-        self._files.move_to_end((item.track, extension))
+            file = self._new_file(source, extension)
+        self._files.move_to_end((source, extension))
         if not file.is_open:
             self._make_room()
             file.open(self._force)
@@ -151,9 +157,13 @@ class Save:
         return ""
 
     def _save_picture(self, item: Item, extension: str) -> None:
-        capture_us = item.stamp("capture_us") or 0
-        seq = item.obj.seq if item.obj else 0
-        name = f"{self._stem(item.track)}-{capture_us:016d}-{seq:08d}{extension}"
+        stem = self._stem(item.source)
+        if item.obj is not None:
+            at_us, number = item.stamp("capture_us") or 0, item.obj.seq
+        else:
+            self._numbers[stem] += 1
+            at_us, number = item.message.publish_ms * 1000, self._numbers[stem]
+        name = f"{stem}-{at_us:016d}-{number:08d}{extension}"
         file = TrackFile(self.folder / name, None)
         file.open(self._force)
         try:
@@ -161,10 +171,10 @@ class Save:
         finally:
             file.close()
 
-    def _new_file(self, track: str, extension: str) -> TrackFile:
-        stem = self._stem(track)
+    def _new_file(self, source: str, extension: str) -> TrackFile:
+        stem = self._stem(source)
         index = None if extension == ".txt" else self.folder / f"{stem}{extension}.index.jsonl"
-        file = self._files[track, extension] = TrackFile(self.folder / f"{stem}{extension}", index)
+        file = self._files[source, extension] = TrackFile(self.folder / f"{stem}{extension}", index)
         return file
 
     def _make_room(self) -> None:
@@ -172,11 +182,11 @@ class Save:
         if len(opened) >= MAX_OPEN:
             opened[0].close()
 
-    def _stem(self, track: str) -> str:
+    def _stem(self, source: str) -> str:
         """A file name for a track that no other one has; never a path, never hidden."""
-        stem = self._stems.get(track)
+        stem = self._stems.get(source)
         if stem is None:
-            publisher, name = split_track(track)
+            publisher, name = split_track(source)
             text = clean_name("-".join(part for part in (publisher, name) if part)[:100])
             start = text.lstrip("-.") or "unnamed"
             taken = {other.lower() for other in self._stems.values()}
@@ -184,7 +194,7 @@ class Save:
             while stem.lower() in taken:
                 number += 1
                 stem = f"{start}-{number}"
-            self._stems[track] = stem
+            self._stems[source] = stem
         return stem
 
     def idle(self) -> None:
@@ -194,6 +204,13 @@ class Save:
         """Close all files."""
         for file in self._files.values():
             file.close()
+
+
+def _chat(item: Item, content_type: str) -> bool:
+    """Whether it is a line of text, also when it looks like JSON."""
+    if item.foreign:
+        return content_type in TEXTUAL and named_kind(item.message.topic) is Kind.CHAT
+    return item.kind == "chat"
 
 
 def _index_line(item: Item, offset: int) -> str:
@@ -207,7 +224,9 @@ def _index_line(item: Item, offset: int) -> str:
         "duration_us": (obj.duration_us or None) if obj else None,
         "group": obj.group if obj else None,
         "instance": item.instance or None,
-        "content_type": obj.content_type if obj else None,
+        "content_type": obj.content_type if obj else item.content_type or None,
         "attributes": dict(obj.attributes) if obj else {},
     }
+    if obj is None:
+        values["publish_ms"] = item.message.publish_ms
     return json.dumps(values, separators=(",", ":")) + "\n"
