@@ -68,7 +68,7 @@ class Feed:
         self, kind: Kind, seqs: range, *, track: str = "default/me/cam", instance: str = "run",
         payload: bytes = b"", **attributes: str,
     ) -> None:  # fmt: skip
-        topic = f"persistent://public/default/{kind}"
+        topic = f"persistent://public/{track.split('/')[0]}/{kind}"
         producer = self.producers.get(topic)
         if producer is None:
             producer = self.producers[topic] = await self.client.producer(topic)
