@@ -13,10 +13,11 @@ import pytest
 
 from tests.e2e.stage import Stage, stage_in
 from tests.operators.cluster import Cluster, cluster_of
+from tests.operators.studio import LINES, check_rooms_as_tenants, publish
 from tests.processes import Process
 from tests.pulsar import SharedPulsar
 from tests.pulsar_jars import NoJars
-from wtp.broker.connect import administer, connect
+from wtp.broker.connect import administer
 
 pytestmark = [pytest.mark.pulsar, pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -25,16 +26,6 @@ PATIENCE_S = 10.0
 
 BUSY_S = 10.0
 """What a machine busy with other tests may add."""
-
-LINES = [f"line {number}" for number in range(1, 201)]
-
-STUDIO = """
-rooms: {create: true}
-topics:
-  template: "persistent://{room}/live/{kind}"
-  partitions: 3
-"""
-"""A profile in which every room is a tenant and every topic has three partitions."""
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +50,6 @@ def say(stage: Stage, *args: str, env: Mapping[str, str] | None = None) -> Proce
     run = publish(stage, *args, env=env)
     run.wait(60)
     return run
-
-
-def publish(stage: Stage, *args: str, env: Mapping[str, str] | None = None) -> Process:
-    """Begin to publish all lines as a chat."""
-    text = "".join(f"{line}\n" for line in LINES).encode()
-    return stage.command("publish", "--chat", *args, stdin=text, env=env)
 
 
 def no_secret(cluster: Cluster, *texts: str) -> None:
@@ -143,37 +128,7 @@ def grant(cluster: Cluster, namespace: str, role: str, *rights: str) -> None:
 
 
 async def test_rooms_as_tenants_with_partitions(stage: Stage, cluster: Cluster) -> None:
-    profile = stage.folder / "studio.yaml"
-    profile.write_text(STUDIO)
-    studio = {"WTP_PROFILE": str(profile)}
-    stage.router(env=studio)
-    names = ("ann", "bob", "cat", "dan")
-    for run in [publish(stage, "--name", name, env=studio) for name in names]:
-        assert run.wait(60) == 0, run.report()
-    room = stage.env["WTP_ROOM"]
-    topic = f"persistent://{room}/live/chat"
-    async with administer(cluster.settings()) as admin:
-        assert await admin.partitions(topic) == 3
-        assert (await admin.policies(f"{room}/live")).deduplication
-    read = stage.command(
-        "consume", "chat", "--from", "earliest", "-n", str(4 * len(LINES)), "-o", "jsonl",
-        env=studio,
-    )  # fmt: skip
-    assert read.wait(40) == 0, read.report()
-    seqs: dict[str, list[int]] = {}
-    for line in read.stdout.splitlines():
-        one = json.loads(line)
-        seqs.setdefault(one["track"], []).append(one["seq"])
-    wanted = list(range(1, len(LINES) + 1))
-    assert seqs == {f"{room}/{name}/chat": wanted for name in names}
-    client = connect(cluster.settings())
-    places: set[tuple[str, str]] = set()
-    try:
-        for part in await client.partitions(topic):
-            places.update((one.key, part) for one in await client.history(part))
-        assert len(places) == len(names)  # each track in one partition
-    finally:
-        await client.close()
+    await check_rooms_as_tenants(stage, cluster.settings())
 
 
 REFUSED = [
