@@ -47,6 +47,7 @@ class FakeService:
         self.sent: list[tuple[Endpoint, Parcel, Callable[[Answer | Fault], None], float]] = []
         self.timers: list[FakeTimer] = []
         self.forgotten = False
+        self.aside_of: list[str] = []
 
     def now_s(self) -> float:
         return self.time_s
@@ -77,6 +78,10 @@ class FakeService:
         self, endpoint: Endpoint, parcel: Parcel, done: Callable[[Answer | Fault], None]
     ) -> None:
         self.sent.append((endpoint, parcel, done, endpoint.begin()))
+
+    def aside(self, stage: ServiceStage, parcel: Parcel, obj: Object) -> bool:
+        self.aside_of.append(parcel.track)
+        return parcel.track.endswith("-derived")
 
     def forget(self, stage: ServiceStage) -> None:
         self.forgotten = True

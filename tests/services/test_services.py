@@ -19,7 +19,7 @@ from wtp.errors import Refused
 from wtp.model import Kind, Track
 from wtp.router.routes import LiveRoute, ReliableRoute, Route
 from wtp.router.services import Services
-from wtp.wire.process import decode_request, encode_one
+from wtp.wire.process import Parcel, decode_request, encode_one, encode_several
 
 TRACK = Track("room", "me", "cam")
 QUICK = ServiceDefaults(timeout=5.0, breaker_failures=3, breaker_s=0.1)
@@ -42,9 +42,30 @@ class Broken(FakeOwner):
         route.confirmed(seq)
 
 
+class Derived:
+    """Keeps the routes of derived tracks."""
+
+    def __init__(self) -> None:
+        self.routes: dict[str, LiveRoute] = {}
+        self.released: list[Route] = []
+        self.producer: Any = Producer()
+
+    def derived(self, track: Track, kind: Kind, content_type: str, instance: str) -> Route | None:
+        route = self.routes.get(str(track))
+        if route is None:
+            route = LiveRoute(track, kind, content_type, "other", Clock(), QueueSettings())
+            route.instance = instance
+            route.attach(self.producer)
+            self.routes[str(track)] = route
+        return route
+
+    def release(self, route: Route) -> None:
+        self.released.append(route)
+
+
 @pytest.fixture
 async def services() -> AsyncIterator[Services]:
-    made = Services(QueueSettings())
+    made = Services(QueueSettings(), Derived())
     yield made
     await made.close()
 
@@ -198,6 +219,39 @@ async def test_filtered_and_published_objects_are_receipted(services: Services) 
     assert way.last_seq == 10
     assert way.ledger.delivered == 5
     assert way.ledger.snapshot()["dropped"] == {"filtered": 5}
+
+
+async def test_what_is_made_for_another_track_goes_there() -> None:
+    derived = Derived()
+    services = Services(QueueSettings(), derived)
+
+    async def events(request: web.Request) -> web.StreamResponse:
+        parcel = decode_request(request.headers, await request.read())
+        told = {"kind": "data", "content_type": "application/json", "key": "1"}
+        event = Parcel(parcel.track + "-motion", {**parcel.properties, **told}, b"{}")
+        headers, body = encode_several([parcel, event], "binary")
+        return web.Response(body=body, headers=headers)
+
+    async with processor(events) as url:
+        services.configure({"video": ServiceSettings(url=url)}, QUICK)
+        producer = Producer()
+        way = route(Kind.VIDEO, services, producer)
+        for seq in range(1, 4):
+            way.offer(video(seq, key=True))
+        await idle(way)
+        way.abandon("session-ended")
+    await services.close()
+    assert producer.seqs == [1, 2, 3]
+    (other,) = derived.routes.values()
+    assert str(other.track) == "room/me/cam-motion"
+    assert derived.released == [other]
+    assert other.ledger.delivered == 3
+    sent = derived.producer.sent
+    assert [one["payload"] for one in sent] == [b"{}"] * 3
+    assert sent[0]["properties"]["kind"] == "data"
+    assert sent[0]["properties"]["content_type"] == "application/json"
+    assert sent[0]["properties"]["instance"] == "run"
+    assert sent[0]["key"] == "room/me/cam-motion"
 
 
 async def test_another_url_takes_over(services: Services) -> None:

@@ -168,7 +168,7 @@ class BrokerLink:
             route.attach(producer)
             self.connected = True
             self._hang_s = HANG_S
-        elif route.kind.reliable:
+        elif isinstance(route, ReliableRoute):
             await producer.close()
         else:
             self._leave(route.topic, producer)

@@ -264,6 +264,35 @@ class Rooms:
         queues = self._settings.router.queues
         return LiveRoute(track, kind, content_type, topic, self._clock, queues)
 
+    def derived(self, track: Track, kind: Kind, content_type: str, instance: str) -> Route | None:
+        """The route of what a processor makes of another track, which is live.
+
+        Returns:
+            The one there is, or a new one; None while a publisher has a track of that name.
+        """
+        route = self.routes.get(track)
+        if route is None:
+            topic, queues = self.topic(track.room, kind), self._settings.router.queues
+            route = LiveRoute(track, kind, content_type, topic, self._clock, queues)
+            self.routes[track] = route
+            self._spawn(self._open_derived(route))
+        elif route.owner is not None or route.kind is not kind:
+            return None
+        route.instance, route.content_type = instance, content_type
+        return route
+
+    async def _open_derived(self, route: Route) -> None:
+        try:
+            await self._partition(route.topic)
+            await self._link.open(route)
+        except (BrokerError, Refused) as error:
+            log.warning("%s: %s", route.track, error)
+            self._end(route, "no-producer")
+
+    def release(self, route: Route) -> None:
+        """Nothing more comes on a derived route."""
+        self._spawn(self._linger(route))
+
     def leave(self, owner: Owner) -> None:
         """A session ended: its routes hand on what they have and go."""
         for route in [r for r in self.routes.values() if r.owner is owner]:

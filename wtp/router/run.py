@@ -103,7 +103,7 @@ class Router:
             link = self._link = BrokerLink(self._settings.broker)
             stack.push_async_callback(link.close)
             self._rooms = Rooms(self._settings, self._clock, link, admin, self._spawn)
-            self._services = Services(self._settings.router.queues)
+            self._services = Services(self._settings.router.queues, self._rooms)
             stack.push_async_callback(self._services.close)
             self._rooms.equip = self._services.equip
             self._take(self._settings)

@@ -89,6 +89,9 @@ class Surroundings(Protocol):
     ) -> None:
         """Try an object with a processor."""
 
+    def aside(self, stage: ServiceStage, parcel: Parcel, obj: Object) -> bool:
+        """Publish what a processor made for another track; False where that cannot be."""
+
     def forget(self, stage: ServiceStage) -> None:
         """This stage's route has ended."""
 
@@ -306,15 +309,16 @@ class ServiceStage:
                 one = parcel.object()
             except WireError as error:
                 return self._wrong(GARBAGE, obj, error.message)
-            if one.kind is not obj.kind or parcel.track != self.track:
+            if one.kind is obj.kind and parcel.track == self.track:
+                made.append(one)
+            elif not (self._live and self._service.aside(self, parcel, one)):
                 where = f"{one.kind} of {parcel.track}"
                 return self._wrong(MISPLACED, obj, f"it returned {where}, which it must publish")
-            made.append(one)
         if self._live:
             return made
         if len(made) > 1:
             return self._wrong(SEVERAL, obj, f"it returned {len(made)} objects for one")
-        return [replace(made[0], seq=obj.seq)]
+        return [replace(one, seq=obj.seq) for one in made]
 
     def _wrong(self, reason: str, obj: Object, why: str) -> Drop:
         return Drop(reason, f"The processor's answer to object {obj.seq} of {self.track}: {why}.")

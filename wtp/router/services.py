@@ -13,13 +13,13 @@ import zlib
 from collections.abc import Callable
 from functools import partial
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 
 from wtp.config.schema import QueueSettings, ServiceDefaults, ServiceSettings
 from wtp.metrics import Ledger
-from wtp.model import Kind
+from wtp.model import Kind, Object, Track
 from wtp.router.route import Route
 from wtp.router.service_circuit import State
 from wtp.router.service_client import ERROR, Answer, Fault, ask, open_session, shown
@@ -32,6 +32,16 @@ log = logging.getLogger("wtp.router")
 Sent = Callable[[Answer | Fault], None]
 
 
+class Tracks(Protocol):
+    """Where objects go that are not of the track they were made of."""
+
+    def derived(self, track: Track, kind: Kind, content_type: str, instance: str) -> Route | None:
+        """The route of such a track; None while it is somebody's own."""
+
+    def release(self, route: Route) -> None:
+        """Nothing more comes on it."""
+
+
 class Service:
     """The processors of one kind.
 
@@ -39,6 +49,7 @@ class Service:
         kind: Which.
         session: Connections.
         tasks: Holds the tasks of tries; their owner cancels them in the end.
+        tracks: Where what is made for other tracks goes.
     """
 
     def __init__(
@@ -46,13 +57,16 @@ class Service:
         kind: Kind,
         session: Callable[[], aiohttp.ClientSession],
         tasks: set[asyncio.Task[None]],
+        tracks: Tracks,
     ) -> None:
         self.kind = kind
+        self._tracks = tracks
         self.ledger = Ledger()
         self.latency = Recent()
         """From the stage's door in to its door out, of objects that got through."""
         self.rules: Rules | None = None
-        self.stages: dict[ServiceStage, None] = {}
+        self.stages: dict[ServiceStage, set[Route]] = {}
+        """With the routes of what was made for other tracks."""
         self._session = session
         self._tasks = tasks
         self._endpoints: list[Endpoint] = []
@@ -142,9 +156,23 @@ class Service:
             endpoint.end(result, began_s)
         done(result)
 
+    def aside(self, stage: ServiceStage, parcel: Parcel, obj: Object) -> bool:
+        """Publish what a processor made for another track of the same room."""
+        track, source = Track.parse(parcel.track), Track.parse(stage.track)
+        instance = parcel.properties.get("instance", "")
+        if track == source or track.room != source.room:
+            return False
+        route = self._tracks.derived(track, obj.kind, obj.content_type, instance)
+        if route is None:
+            return False
+        self.stages[stage].add(route)
+        route.offer(obj)
+        return True
+
     def forget(self, stage: ServiceStage) -> None:
         """A stage's route has ended."""
-        self.stages.pop(stage, None)
+        for route in self.stages.pop(stage, ()):
+            self._tracks.release(route)
 
     def snapshot(self) -> dict[str, Any]:
         """State, counts and latencies in ms, for people and programs."""
@@ -162,10 +190,12 @@ class Services:
 
     Args:
         queues: Bounds of live routes.
+        tracks: Where what is made for other tracks goes.
     """
 
-    def __init__(self, queues: QueueSettings) -> None:
+    def __init__(self, queues: QueueSettings, tracks: Tracks) -> None:
         self._queues = queues
+        self._tracks = tracks
         self._services: dict[Kind, Service] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._open: aiohttp.ClientSession | None = None
@@ -176,7 +206,7 @@ class Services:
             given = services.get(kind.value)
             service = self._services.get(kind)
             if service is None:
-                service = Service(kind, self._session, self._tasks)
+                service = Service(kind, self._session, self._tasks, self._tracks)
                 self._services[kind] = service
             service.configure(Rules.of(given, defaults) if given else None)
 
@@ -194,7 +224,7 @@ class Services:
             bound=self._queues.audio_objects if audio else self._queues.video_objects,
             stall_s=self._queues.stall_ms / 1000,
         )
-        service.stages[stage] = None
+        service.stages[stage] = set()
         route.stage = stage
 
     def _session(self) -> aiohttp.ClientSession:
