@@ -87,7 +87,7 @@ class Source:
     @property
     def connected(self) -> bool:
         """Whether the broker is there at this moment."""
-        return self._reader is None or self._reader.connected
+        return self.ended or self._reader is None or self._reader.connected
 
     async def open(self, span: Span, start: str, end: Place | None, size_bytes: int = 0) -> None:
         """Begin to read.
