@@ -106,6 +106,35 @@ def test_a_killed_processor_holds_lines_and_loses_none(stage: Stage) -> None:
     assert "answers again" in router.stderr
 
 
+def test_pictures_go_through_and_events_beside_them(stage: Stage) -> None:
+    stage.broker()
+    (stage.folder / "both.py").write_text(
+        "from wtp.processor import Object\n\n\n"
+        "def process(obj: Object):\n    return [obj, {'seq': obj.seq}]\n"
+    )
+    processor = stage.child(
+        *("processor", "video", "--code", str(stage.folder / "both.py"), "--return"),
+        *("--listen", "127.0.0.1:0"),
+    )
+    text = f"services:\n  video:\n    url: {processor.event('ready')['url']}\n"
+    stage.router("--profile", str(profile(stage, text)))
+    publisher = stage.command(
+        *("publish", "--source", "testsrc", "--size", "160x120", "--fps", "10"),
+        *("--name", "me", "--duration", "4"),
+    )
+    assert publisher.wait(40) == 0, publisher.report()
+    wait_for(lambda: not stage.stats()["tracks"], "the end of the tracks")
+    total = stage.stats()["objects"]
+    assert balanced(total)
+    pictures, events = stage.read("video"), stage.read("data")
+    assert len(pictures) + len(events) == total["delivered"]
+    assert len(pictures) > 10
+    assert [e.payload for e in events] == [b'{"seq":%d}' % p.seq for p in pictures]
+    assert {one.key for one in pictures} == {"default/me/video"}
+    assert {one.key for one in events} == {"default/me/video-both"}
+    assert [one.capture_us for one in events] == [one.capture_us for one in pictures]
+
+
 def busy(worker: Run) -> bool:
     """Whether a worker has the track, and has published some of it."""
     objects = worker.last.get("objects") or {}
