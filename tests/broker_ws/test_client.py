@@ -19,7 +19,14 @@ from wtp.broker.websocket import WebSocketClient, connect_websocket
 from wtp.broker.websocketreading import SocketSubscription
 from wtp.broker.websocketsending import SocketProducer
 from wtp.config.schema import BrokerSettings
-from wtp.errors import BrokerError, BrokerUnavailable, NotFound, Refused, WtpError
+from wtp.errors import (
+    BrokerError,
+    BrokerUnavailable,
+    NotFound,
+    Refused,
+    StorageError,
+    WtpError,
+)
 
 
 @asynccontextmanager
@@ -169,6 +176,35 @@ async def test_what_has_no_receipt_is_sent_again_and_stored_once(tmp_path: Path)
                 assert log.entries == 51
                 reader = await client.reader(TOPIC, start="earliest")
                 assert texts(await take(reader, 51)) == [str(number) for number in range(51)]
+
+
+async def test_what_the_broker_could_not_store_goes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with broker(tmp_path) as server, client_of(settings_of(server)) as client:
+        sent = Sent(await client.producer(TOPIC, name="me/1"))
+        sent.send("0")
+        await sent.producer.flush()
+        log = server.core.topics[TOPIC].log
+        append, refused = log.append, 0
+
+        def now_and_then(*args: Any) -> Any:
+            nonlocal refused
+            if log.entries % 10 == 5 and refused < 3 * (log.entries // 10 + 1):
+                refused += 1
+                raise StorageError("The disk is full.")
+            return append(*args)
+
+        monkeypatch.setattr(log, "append", now_and_then)
+        for number in range(1, 50):
+            sent.send(str(number))
+        async with asyncio.timeout(30):
+            await sent.producer.flush()
+        assert refused >= 5
+        assert set(sent.results.values()) == {None}
+        reader = await client.reader(TOPIC, start="earliest")
+        assert texts(await take(reader, 50)) == [str(number) for number in range(50)]
+        assert log.entries == 50
 
 
 async def test_without_a_name_what_is_lost_is_told(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tests.broker_ws.running import TOPIC, admin_of, api_of, broker
 from tests.contract.websockets import Api, payloads, text_of
 from wtp.broker.embedded.server import BrokerServer
 from wtp.broker.embedded.values import EARLIEST
+from wtp.errors import StorageError
 
 
 @pytest.fixture
@@ -197,8 +198,6 @@ async def test_nothing_is_left_of_a_socket(server: BrokerServer, api: Api) -> No
 async def test_a_full_disk_is_told(
     server: BrokerServer, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wtp.errors import StorageError
-
     producer = await api.open("producer", TOPIC, producerName="me")
     await producer.publish(b"0")
     log = server.core.topics[TOPIC].log
@@ -212,6 +211,27 @@ async def test_a_full_disk_is_told(
     assert (answer["result"], answer["context"]) == ("send-error:8", "c")
     await producer.publish(b"1")
     assert log.entries == 2
+
+
+async def test_nothing_overtakes_a_message_that_failed(
+    server: BrokerServer, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise de-duplication would take it for a repetition when it is sent again."""
+    producer = await api.open("producer", TOPIC, producerName="me", initialSequenceId=0)
+    await producer.publish(b"1")
+    log = server.core.topics[TOPIC].log
+
+    def full(*_: Any) -> Any:
+        raise StorageError("The disk is full.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(log, "append", full)
+        assert (await producer.ask(payload="aGk="))["result"] == "send-error:8"
+    assert (await producer.ask(payload="aGk="))["result"] == "send-error:8"
+    await producer.ws.close()
+    producer = await api.again("producer", TOPIC, "", producerName="me", initialSequenceId=1)
+    await producer.publish(b"2", b"3")
+    assert log.entries == 3
 
 
 @pytest.mark.parametrize("frame", [b"\xff" * 20, b"\xc1\x05hello"])

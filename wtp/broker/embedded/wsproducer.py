@@ -50,6 +50,8 @@ class _Part:
         name: Its name.
         sequence: Of the next message.
         broken: It has to be opened again before it can send.
+        fenced: A message failed whose sequence id the client had chosen: what follows would
+            overtake it and make it a repetition, so nothing more is taken over this socket.
         waiting: Sequence ids and contexts of messages without a receipt, oldest first.
     """
 
@@ -58,6 +60,7 @@ class _Part:
     name: str
     sequence: int = 0
     broken: bool = False
+    fenced: bool = False
     waiting: deque[tuple[int, str | None]] = field(default_factory=deque)
 
 
@@ -125,6 +128,10 @@ class WsProducer(WsSession):
             return
         await self.client.writable()
         part = self._part_for(message.key)
+        if part.fenced:
+            why = "An earlier message failed: connect again and send from there on."
+            self._answer(not_sent(FAILED, why, message.context))
+            return
         if part.broken and not await self._mended(part, message):
             return
         blob = self._blob(part, message)
@@ -200,6 +207,7 @@ class WsProducer(WsSession):
         error = SendError.decode(body)
         part = self._parts[error.producer_id]
         part.broken = True
+        part.fenced = self._options.first_sequence is not None
         self._answer(not_sent(FAILED, error.message, self._settled(part, error.sequence_id)))
 
     def _settled(self, part: _Part, sequence: int) -> str | None:

@@ -41,6 +41,7 @@ _STATUS = {
     "authentication": 401,
     "authorization": 403,
     "too-many-requests": 429,
+    "broker-unavailable": 503,
 }
 """HTTP status by the protocol's error, as Pulsar maps them; others are 500."""
 
