@@ -29,7 +29,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.processes import Processes
 from tests.pulsar import RealPulsar, SharedPulsar
-from tests.pulsar_jars import NoJars, jars
+from tests.pulsar_jars import NoJars
 
 settings.register_profile(
     "fast",
@@ -180,10 +180,28 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Fetch Pulsar before the first test that needs it, whose time-out a download would break."""
-    if any(item.get_closest_marker("pulsar") and _missing(item) is None for item in session.items):
-        with suppress(NoJars):
-            jars()
+    """Fetch and launch Pulsar before the first test that needs it.
+
+    That test's time-out would not bear the download, and the start takes 15 s and more.
+    """
+    if session.config.option.collectonly:
+        return
+    wanted: set[str] = set()
+    for item in session.items:
+        if item.get_closest_marker("pulsar") and _missing(item) is None:
+            wanted |= _pulsars_of(item)
+    with suppress(NoJars):
+        for variant in sorted(wanted, reverse=True):
+            session.config.stash[_shared_pulsar].launch(variant)
+
+
+def _pulsars_of(item: pytest.Item) -> set[str]:
+    """Variants that a test uses, by its fixtures and parameters (`real`, `factory`)."""
+    names = set(getattr(item, "fixturenames", ()))
+    params = getattr(item, "callspec", None)
+    if params is not None:
+        names |= {f"{value}_pulsar" for value in params.params.values() if isinstance(value, str)}
+    return {variant for fixture, variant in PULSARS.items() if fixture in names}
 
 
 def _one_pulsar(shared: SharedPulsar, variant: str) -> RealPulsar:

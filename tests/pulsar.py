@@ -318,7 +318,15 @@ class SharedPulsar:
         self.owner = owner
 
     def get(self, variant: str) -> RealPulsar:
-        """The run's JVM of a variant, started now if this is the first call for it."""
+        """The run's JVM of a variant, healthy; started now if nobody did."""
+        pulsar = self.launch(variant)
+        if not isinstance(pulsar, RunningPulsar):
+            with self.using(variant, alone=False):
+                pulsar.wait_healthy()
+        return pulsar
+
+    def launch(self, variant: str) -> RealPulsar:
+        """The run's JVM of a variant, which may still be on its way."""
         name = "WTP_TEST_PULSAR" + ("" if variant == "tuned" else f"_{variant.upper()}")
         if addresses := os.environ.get(name):
             return RunningPulsar(addresses)
@@ -327,7 +335,6 @@ class SharedPulsar:
             if not pulsar.running():
                 pulsar.kill()
                 pulsar.launch()
-            pulsar.wait_healthy()
         return pulsar
 
     @contextmanager

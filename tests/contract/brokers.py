@@ -111,7 +111,7 @@ class Real(Target):
 def connected(url: str, **more: Any) -> Iterator[pulsar.Client]:
     """An unmodified client, closed whatever happens."""
     logger = pulsar.FileLogger(pulsar.LoggerLevel.Error, "/dev/null")
-    client = pulsar.Client(url, logger=logger, operation_timeout_seconds=10, **more)
+    client = pulsar.Client(url, logger=logger, operation_timeout_seconds=30, **more)
     try:
         yield client
     finally:

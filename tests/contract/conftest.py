@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pulsar
 import pytest
 
-from tests.contract.brokers import Embedded, Real, Target, connected
-from tests.pulsar import SharedPulsar
+from tests.contract.brokers import Embedded, Real, Target, connected, fill
+from tests.pulsar import RealPulsar, SharedPulsar
 
 REAL = {"real": "tuned", "factory": "factory"}
 BROKERS = ["embedded", *(pytest.param(name, marks=pytest.mark.pulsar) for name in REAL)]
@@ -25,6 +25,15 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
     assert not left, "\n".join(left)
 
 
+@pytest.fixture(scope="session")
+def idle_topic(factory_pulsar: RealPulsar) -> str:
+    """A topic that nobody uses, as old as this worker's use of the factory settings."""
+    topic = f"persistent://public/default/idle-{uuid.uuid4().hex[:8]}"
+    with connected(factory_pulsar.url) as client:
+        fill(client, topic, 1)
+    return topic
+
+
 @pytest.fixture(params=BROKERS)
 def target(request: pytest.FixtureRequest, shared_pulsar: SharedPulsar) -> Iterator[Target]:
     """A broker under contract; nobody restarts it meanwhile."""
@@ -32,6 +41,8 @@ def target(request: pytest.FixtureRequest, shared_pulsar: SharedPulsar) -> Itera
         yield request.getfixturevalue("embedded")
         return
     real = request.getfixturevalue(f"{request.param}_pulsar")
+    if request.param == "factory":
+        request.getfixturevalue("idle_topic")
     alone = "pulsar_alone" in request.fixturenames
     with shared_pulsar.using(REAL[request.param], alone=alone):
         yield Real(real, request.param)

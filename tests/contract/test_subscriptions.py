@@ -194,7 +194,7 @@ def test_failover_takes_over(client: pulsar.Client, topic: str) -> None:
     assert empty(consumers[0])
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(2))
 def test_which_failover_consumer_is_active(client: pulsar.Client, topic: str, number: int) -> None:
     """Without partitions a ring of hashes decides, so a newcomer may take over."""
     names = [f"consumer-{number}-{n}" for n in range(3)]
@@ -281,6 +281,9 @@ def test_negative_acknowledgement(client: pulsar.Client, topic: str, kind: Consu
     assert counts == ([0, 1, 2] if kind is ConsumerType.Shared else [0, 0, 0])
 
 
+@pytest.mark.parametrize(
+    "target", ["embedded", pytest.param("real", marks=pytest.mark.pulsar)], indirect=True
+)
 def test_acknowledgement_time_out(client: pulsar.Client, topic: str) -> None:
     """The client asks for messages again after its shortest time-out of 10 s."""
     consumer = client.subscribe(topic, "s", ConsumerType.Shared, unacked_messages_timeout_ms=10_000)
