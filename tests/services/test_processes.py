@@ -23,12 +23,12 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         yield made
 
 
-def marking(stage: Stage, word: str) -> Run:
-    """An HTTP processor that puts a word behind each line and returns it to the router."""
+def marking(stage: Stage, word: str, mode: str = "--return", port: str = "0") -> Run:
+    """An HTTP processor that puts a word behind each line, and where the lines go then."""
     file = stage.folder / f"{word}.py"
     file.write_text(MARKING.replace("MARK", word))
     run = stage.child(
-        *("processor", "chat", "--code", str(file), "--return", "--listen", "127.0.0.1:0")
+        *("processor", "chat", "--code", str(file), mode, "--listen", f"127.0.0.1:{port}")
     )
     return run
 
@@ -55,7 +55,7 @@ def test_reload_good_and_broken_loses_no_line(stage: Stage) -> None:
     path = profile(stage, serving(urls[0]))
     router = stage.router("--profile", str(path))
     publisher, lines = stage.typed("publish", "--chat", "--name", "me")
-    lines.begin(per_second=40)
+    lines.begin(per_second=25)
     wait_for(
         lambda: len(texts(stage, 0)) > 20,
         lambda: router.report() + publisher.report() + str(stage.stats()),
@@ -69,7 +69,7 @@ def test_reload_good_and_broken_loses_no_line(stage: Stage) -> None:
     path.write_text("rooms: {create: true}\n")
     wait_for(lambda: texts(stage, 0)[-1].isdigit(), "lines without a processor")
     written = lines.end()
-    assert publisher.wait(30) == 0, publisher.report()
+    assert publisher.wait(60) == 0, publisher.report()
     got = texts(stage, written)
     assert [int(text.split()[0]) for text in got] == list(range(1, written + 1))
     words = [text.partition(" ")[2] for text in got]
@@ -81,25 +81,23 @@ def test_reload_good_and_broken_loses_no_line(stage: Stage) -> None:
     assert balanced(health["objects"])
 
 
-def test_a_killed_processor_holds_lines_and_loses_none(stage: Stage) -> None:
+@pytest.mark.parametrize("mode", ["--return", "--send-to-pulsar"])
+def test_a_killed_processor_holds_lines_and_loses_none(stage: Stage, mode: str) -> None:
     stage.broker()
-    first = marking(stage, "one")
+    first = marking(stage, "one", mode)
     url = first.event("ready")["url"]
     port = url.rsplit(":", 1)[1].split("/")[0]
     router = stage.router("--profile", str(profile(stage, serving(url))))
     publisher, lines = stage.typed("publish", "--chat", "--name", "me")
-    lines.begin(per_second=40)
+    lines.begin(per_second=25)
     wait_for(lambda: len(texts(stage, 0)) > 20, "the first lines")
     stage.kill_hard(first)
     wait_for(lambda: "gets nothing for now" in router.stderr, router.report)
     before = len(texts(stage, 0))
-    stage.child(
-        *("processor", "chat", "--code", str(stage.folder / "one.py"), "--return"),
-        *("--listen", f"127.0.0.1:{port}"),
-    ).event("ready")
+    marking(stage, "one", mode, port).event("ready")
     wait_for(lambda: len(texts(stage, 0)) > before + 20, "lines after the kill")
     written = lines.end()
-    assert publisher.wait(30) == 0, publisher.report()
+    assert publisher.wait(60) == 0, publisher.report()
     got = texts(stage, written)
     assert got == [f"{number} one" for number in range(1, written + 1)]
     assert stage.stats()["objects"]["dropped"] == {}
@@ -163,7 +161,7 @@ def test_killed_workers_give_their_tracks_to_others(stage: Stage) -> None:
         workers.append(stage.child(*command))
         workers[-1].event("ready")
     written = lines.end()
-    assert publisher.wait(30) == 0, publisher.report()
+    assert publisher.wait(60) == 0, publisher.report()
     wait_for(lambda: len(stage.read("chat-slow", expect=written)) >= written, "the rest", 30)
     got = stage.read("chat-slow")
     assert [int(one.payload) for one in got] == list(range(1, written + 1))
