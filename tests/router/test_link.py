@@ -69,7 +69,7 @@ def chat() -> ReliableRoute:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -171,8 +171,6 @@ async def test_an_opening_that_hangs_is_given_up_for_a_new_client(
     opening = asyncio.create_task(link.open(route))
     watching = asyncio.create_task(link.watch())
     await until(lambda: len(FakeClient.made) > 1)
-    assert route.producer is None
-    hanging.set()
     await opening
     assert route.producer in [cast(Producer, one) for one in FakeClient.made[-1].opened]
     await until(lambda: old.closed)

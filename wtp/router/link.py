@@ -96,9 +96,11 @@ class BrokerLink:
         self._opening: dict[Route, float] = {}
         """Routes whose producer is being opened, and since when (loop time)."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[Any]] = set()
         """Old clients that are being closed."""
         self._hang_s = HANG_S
+        self._left = asyncio.Event()
+        """Set when the present client is left behind."""
         self._lost_since: float | None = None
         self._told: bool | None = None
 
@@ -183,21 +185,42 @@ class BrokerLink:
             if route.failed is not None:  # it would hold the name against the next one
                 await route.failed.close()
                 route.failed = None
-            own = await client.producer(
-                route.topic, name=writer(route), max_pending=4 * LIVE_PENDING
+            return await self._or_left(
+                client.producer(route.topic, name=writer(route), max_pending=4 * LIVE_PENDING)
             )
-            if client is not self._client:
-                raise BrokerUnavailable("The client was left behind.", code="closed")
-            return own
         producer = self._shared.get(route.topic)
         if producer is None:
-            opened = await client.producer(route.topic, max_pending=LIVE_PENDING)
-            if client is not self._client:
-                raise BrokerUnavailable("The client was left behind.", code="closed")
+            opened = await self._or_left(client.producer(route.topic, max_pending=LIVE_PENDING))
             producer = self._shared.setdefault(route.topic, opened)
             if producer is not opened:
                 self._spawn(opened.close())
         return producer
+
+    async def _or_left(self, opening: Coroutine[Any, Any, Producer]) -> Producer:
+        """Wait for a producer as long as its client is used: a closed one may never answer.
+
+        Raises:
+            WtpError: It cannot be opened; `code` is `closed` when the client was left behind.
+        """
+        left = self._left
+        work = asyncio.get_running_loop().create_task(opening)
+        leaving = asyncio.get_running_loop().create_task(left.wait())
+        try:
+            await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+            if left.is_set() or not work.done():
+                work.cancel()
+                self._closing.add(work)
+                work.add_done_callback(self._forget)
+        if left.is_set():
+            raise BrokerUnavailable("The client was left behind.", code="closed")
+        return work.result()
+
+    def _forget(self, work: asyncio.Task[Any]) -> None:
+        self._closing.discard(work)
+        if not work.cancelled():
+            work.exception()
 
     def remove(self, route: Route) -> None:
         """A route ended; its producer is closed unless others share it."""
@@ -277,6 +300,8 @@ class BrokerLink:
             log.warning("No new client: %s", error)
             return
         self.reopened += 1
+        self._left.set()
+        self._left = asyncio.Event()
         self._shared.clear()
         for route in self._routes:
             if isinstance(route, ReliableRoute):
