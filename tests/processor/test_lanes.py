@@ -58,13 +58,9 @@ async def test_what_failed_holds_up_a_reliable_track() -> None:
     assert await entered(lane, 6) == [6]
 
 
-async def test_what_was_passed_over_is_too_late() -> None:
-    lane = Lane(reliable=True)
-    assert await entered(lane, 1, 4) == [1, 4]
-    with pytest.raises(OutOfTurn) as caught:
-        await lane.enter(3)
-    assert caught.value.code == "late"
-    assert await entered(lane, 4, 1, 5) == [4, 1, 5]
+async def test_a_reliable_track_waits_for_its_beginning() -> None:
+    assert await entered(Lane(reliable=True), 2, 3, 1) == [1, 2, 3]
+    assert await entered(Lane(reliable=True), 5, 4) == [4, 5]
 
 
 async def test_a_live_track_is_never_held_up() -> None:

@@ -143,6 +143,25 @@ async def test_a_broker_may_come_late_go_and_come_back(tmp_path: Path) -> None:
             assert (await client.post(parcel(b"%d" % (number + 1), seq=number + 1)))[0] == 503
 
 
+async def test_what_comes_too_late_is_told_not_lost_silently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wtp.processor.lanes.RELIABLE_PATIENCE_S", 0.05)
+    async with embedded(tmp_path / "data") as (_, url):
+        for seqs, late in (((1, 4), 3), ((4, 5, 8), 6)):  # the second time with another process
+            async with serving(chosen=settings(url, send_to_pulsar=True)) as client:
+                for seq in seqs:
+                    await sent(client, parcel(b"%d" % seq, seq=seq))
+                status, _, body = await client.post(parcel(b"late", seq=late))
+                assert (status, decode_error(body)) == (
+                    422,
+                    f"Object {late} came after later ones were published.",
+                )
+                await sent(client, parcel(b"again", seq=seqs[-1]))
+        found = await published(url, "chat")
+    assert [one.payload for one in found] == [b"1", b"4", b"5", b"8"]
+
+
 async def until_healthy(client: Client) -> None:
     async with asyncio.timeout(15):
         while (await client.health())[0] != 200:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from itertools import count
 
 from wtp.errors import Refused
@@ -20,12 +20,10 @@ LIVE_PATIENCE_S = 0.02
 
 RELIABLE_PATIENCE_S = 1.0
 MOST_LANES = 4096
-MOST_PASSED = 1000
-"""Sequences that were passed over, of which a reliable lane keeps a memory."""
 
 
 class OutOfTurn(Refused):
-    """An object is not let in: `code` is `wait` (try again) or `late` (never again)."""
+    """An object came at the wrong time: `code` is `wait` (try again) or `late` (never again)."""
 
 
 class Lane:
@@ -38,13 +36,12 @@ class Lane:
     def __init__(self, reliable: bool) -> None:
         self._reliable = reliable
         self._patience_s = RELIABLE_PATIENCE_S if reliable else LIVE_PATIENCE_S
-        self._next: int | None = None
+        self._next: int | None = 1 if reliable else None
         self._failed: int | None = None
         self._busy = False
         self._number = count()
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._alarm: asyncio.TimerHandle | None = None
-        self._passed: deque[int] = deque(maxlen=MOST_PASSED)
 
     @property
     def idle(self) -> bool:
@@ -55,10 +52,8 @@ class Lane:
         """Wait for the turn of an object; `leave` must follow.
 
         Raises:
-            OutOfTurn: It must come again later, or came too late to be published in order.
+            OutOfTurn: It must come again later.
         """
-        if self._reliable and seq in self._passed:
-            raise OutOfTurn(f"Object {seq} came after later ones had been published.", code="late")
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (seq, next(self._number), turn))
         self._pump()
@@ -84,8 +79,8 @@ class Lane:
     def fail(self, seq: int) -> None:
         """An object that was handed on did not arrive: it and those behind it must come again."""
         if self._reliable:
-            self._next = seq if self._next is None else min(self._next, seq)
-            self._failed = self._next
+            self._failed = seq if self._failed is None else min(self._failed, seq)
+            self._next = self._failed
 
     def _pump(self) -> None:
         waiting = self._waiting
@@ -122,8 +117,6 @@ class Lane:
                     )
             waiting.clear()
             return
-        if self._reliable and self._next is not None:
-            self._passed.extend(range(self._next, waiting[0][0])[-MOST_PASSED:])
         self._admit()
 
 

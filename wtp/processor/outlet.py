@@ -13,6 +13,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Coroutine
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from wtp.broker.accessprobe import knock
 from wtp.broker.client import BrokerClient, Producer
@@ -22,6 +23,7 @@ from wtp.clock import ClockDomain, monotonic_us, read_boot_id
 from wtp.config.schema import Settings
 from wtp.errors import BrokerError, BrokerUnavailable, Refused, WtpError
 from wtp.model import Kind, Object
+from wtp.processor.lanes import OutOfTurn
 from wtp.wire.process import Parcel
 
 log = logging.getLogger("wtp.processor")
@@ -43,7 +45,39 @@ MOST_ERROR = 1000
 NOT_YET = frozenset({"no-answer", "unknown-host"})
 """Codes of a broker that may still come; anything else has to be put right first."""
 
+MOST_MISSING = 1000
+"""Sequences that a track has left out so far, as many as are remembered."""
+
 Receipt = asyncio.Future[None]
+
+
+class Sequence:
+    """What one named producer has sent, to tell a repeated object from one that comes too late.
+
+    Both have a sequence below the last one, and the broker discards either without a word.
+
+    Args:
+        last: Last sequence that the broker had when the producer opened.
+    """
+
+    def __init__(self, last: int) -> None:
+        self._highest = max(last, 0)
+        self._missing: OrderedDict[int, None] = OrderedDict()
+
+    def check(self, seq: int) -> None:
+        """See that an object may be sent, which it then must be.
+
+        Raises:
+            OutOfTurn: `code` is `late`.
+        """
+        if seq in self._missing:
+            raise OutOfTurn(f"Object {seq} came after later ones were published.", code="late")
+        if seq > self._highest:
+            first = max(self._highest + 1, seq - MOST_MISSING)
+            self._missing.update(dict.fromkeys(range(first, seq)))
+            while len(self._missing) > MOST_MISSING:
+                self._missing.popitem(last=False)
+            self._highest = seq
 
 
 class Outlet:
@@ -65,6 +99,7 @@ class Outlet:
         self._boot_id = read_boot_id()
         self._client: BrokerClient | None = None
         self._producers: OrderedDict[tuple[str, str], asyncio.Task[Producer]] = OrderedDict()
+        self._sequences: WeakKeyDictionary[Producer, Sequence] = WeakKeyDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         self._lost_since: float | None = None
         self._told: bool | None = None
@@ -102,6 +137,7 @@ class Outlet:
             BrokerUnavailable: The broker is not there.
             BrokerError: It refuses; `code` is `busy` while the track's last producer lingers.
             Refused: It does not allow it.
+            OutOfTurn: `code` is `late`: later objects of the track were published before.
         """
         name, seq = "", None
         if obj.kind.reliable:
@@ -114,8 +150,16 @@ class Outlet:
             template = topics.kinds.get(kind.value, topics.template)
             topic = topic_name(template, parcel.track.split("/")[0], kind.value)
             producer = await self._producer(topic, name)
+            if seq is not None:
+                self._sequence_of(producer).check(seq)
             receipts.append(self._send(producer, parcel, seq))
         return receipts
+
+    def _sequence_of(self, producer: Producer) -> Sequence:
+        sequence = self._sequences.get(producer)
+        if sequence is None:
+            sequence = self._sequences[producer] = Sequence(producer.last_seq)
+        return sequence
 
     def _send(self, producer: Producer, parcel: Parcel, seq: int | None) -> Receipt:
         receipt: Receipt = asyncio.get_running_loop().create_future()

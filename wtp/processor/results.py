@@ -128,6 +128,7 @@ def _data(value: dict[Any, Any], source: Object) -> Object:
         content_type="application/json",
         key=True,
         group=source.seq,
+        duration_us=0,
         attributes={},
     )
 

@@ -212,16 +212,11 @@ class Server:
     ) -> tuple[Made, list[Receipt]]:
         """Process an object and hand the outcome to the broker's client, in the track's order."""
         await lane.enter(obj.seq)
-        failed = True
+        comes_again = True
         try:
-            try:
-                self._recall(name)
-                made = await self._runner.process(parcel)
-            except CodeFailed:
-                failed = False
-                raise
+            self._recall(name)
+            made = await self._runner.process(parcel)
             if obj.kind.reliable and len(made.parcels) > 1:
-                failed = False
                 raise CodeFailed(
                     f"The code made {len(made.parcels)} objects of one of a reliable kind.",
                     hint="It may make one: its sequence names it to the broker.",
@@ -230,10 +225,13 @@ class Server:
             receipts: list[Receipt] = []
             if self._outlet is not None:
                 receipts = await self._hand_over(self._outlet, made, parcel, obj)
-            failed = False
+            comes_again = False
             return made, receipts
+        except (CodeFailed, OutOfTurn):
+            comes_again = False
+            raise
         finally:
-            lane.leave(obj.seq, failed=failed)
+            lane.leave(obj.seq, failed=comes_again)
 
     def _recall(self, name: Name) -> None:
         """Raise what the code failed with on this object a short while ago."""
@@ -257,6 +255,8 @@ class Server:
         try:
             async with asyncio.timeout(RECEIPT_S):
                 return await outlet.hand_over(made.parcels, parcel, obj)
+        except OutOfTurn:
+            raise
         except (BrokerError, Refused) as error:
             raise Again(str(error)) from error
         except TimeoutError:

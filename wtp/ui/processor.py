@@ -37,7 +37,7 @@ def announce_work(info: Snapshot) -> str:
     return "\n".join([
         f"reads      {clean(info.get('topic', ''))}",
         f"code       {clean(info.get('code', ''))}",
-        f"output     {clean(info.get('to', ''))}",
+        f"output     {clean(info.get('to', ''))}; of another kind: to that kind's topic",
         f"copies     share the subscription {clean(info.get('subscription', ''))}; start more",
     ])  # fmt: skip
 
