@@ -28,7 +28,7 @@ SNAPSHOT: dict[str, Any] = {
         "dropped": {"queue": 2},
     },
     "tracks": {"r/p/t": {"receipt": {"n": 3, "mean_ms": 2.0, "buckets": [1, 2] + [0] * 10}}},
-    "services": {"video": {"urls": {}}},
+    "services": {},
     "profile": {"error": ""},
     "refused": {"origin": 4},
     "transport": {"handshakes": 5},

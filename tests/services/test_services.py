@@ -18,6 +18,7 @@ from wtp.config.schema import QueueSettings, ServiceDefaults, ServiceSettings
 from wtp.errors import Refused
 from wtp.model import Kind, Track
 from wtp.router.routes import LiveRoute, ReliableRoute, Route
+from wtp.router.service_metrics import families
 from wtp.router.services import Services
 from wtp.wire.process import Parcel, decode_request, encode_one, encode_several
 
@@ -121,6 +122,14 @@ async def test_objects_go_through_and_keep_what_they_were(
             assert of_url["circuit"] == "closed"
             assert of_url["tries"] == {"answered": 50}
             assert of_url["p99_ms"] > 0
+            shown = {
+                (sample.name, *sample.labels.values()): sample.value
+                for family in families(services.snapshot())
+                for sample in family.samples
+            }
+            assert shown["wtp_router_processor_up", kind.value, url] == 1
+            assert shown["wtp_router_processor_tries_total", kind.value, url, "answered"] == 50
+            assert shown["wtp_router_processor_held", kind.value] == 0
 
 
 async def test_a_processor_that_comes_late_gets_every_reliable_object(services: Services) -> None:

@@ -26,6 +26,7 @@ from prometheus_client.core import (
 )
 
 from wtp.metrics import BUCKETS_MS
+from wtp.router.service_metrics import families
 from wtp.transport.certs import Certificate
 
 Snapshot = Callable[[], dict[str, Any]]
@@ -70,6 +71,7 @@ class Collector:
         for name, track in now["tracks"].items():
             receipt.add_metric([name], *_histogram(track["receipt"]))
         yield receipt
+        yield from families(now["services"])
 
 
 def _histogram(figures: dict[str, Any]) -> tuple[list[tuple[str, float]], float]:

@@ -27,6 +27,12 @@ def line(snapshot: Snapshot) -> str:
     """The router in one line; the list of drops may be long, so it comes last."""
     objects = snapshot.get("objects") or {}
     broker = "broker ok" if snapshot.get("connected") else "BROKER DOWN"
+    broker += "".join(
+        f", processor {clean(url)} DOWN"
+        for service in (snapshot.get("services") or {}).values()
+        for url, one in service["urls"].items()
+        if one["circuit"] != "closed"
+    )
     queued = sum(number(track, "queued") for track in (snapshot.get("tracks") or {}).values())
     return (
         f"{broker}, {counted(number(snapshot, 'sessions'), 'session')}, "
