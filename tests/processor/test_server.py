@@ -164,7 +164,7 @@ async def test_failing_code_is_told_and_the_next_object_goes_on(tmp_path: Path) 
 
 async def test_a_router_that_asks_again_learns_of_the_failure(tmp_path: Path) -> None:
     text = "import time\ndef process(text: str):\n if text == 'hang': time.sleep(60)\n return text"
-    async with serving(code(tmp_path, text), chosen=settings(timeout_s=0.5)) as client:
+    async with serving(code(tmp_path, text), chosen=settings(timeout_s=2)) as client:
         both = await asyncio.gather(*(client.post(parcel(b"hang", seq=1)) for _ in range(2)))
         assert [status for status, _, _ in both] == [422, 422]
         assert await client.processed(parcel(b"next", seq=2))
@@ -182,7 +182,10 @@ async def test_stopping_does_not_wait_for_a_long_import(tmp_path: Path) -> None:
         await running
 
 
-async def test_requests_that_overtake_each_other_are_put_in_order(tmp_path: Path) -> None:
+async def test_requests_that_overtake_each_other_are_put_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wtp.processor.lanes.LIVE_PATIENCE_S", 10)
     spec = code(tmp_path, "seen = []\ndef process(obj): seen.append(obj.seq); return str(seen)")
     async with serving(spec) as client:
         await client.post(parcel(seq=1))
@@ -192,7 +195,7 @@ async def test_requests_that_overtake_each_other_are_put_in_order(tmp_path: Path
 
 
 async def test_too_many_at_once_are_told_to_come_again(tmp_path: Path) -> None:
-    spec = code(tmp_path, "import time\ndef process(obj): time.sleep(0.3); return obj")
+    spec = code(tmp_path, "import time\ndef process(obj): time.sleep(1.5); return obj")
     async with serving(spec, chosen=settings(in_flight=2)) as client:
         answers = await asyncio.gather(*(client.post(parcel(track=f"r/p/t{n}")) for n in range(4)))
         refused = [headers for status, headers, _ in answers if status == 503]
@@ -201,7 +204,7 @@ async def test_too_many_at_once_are_told_to_come_again(tmp_path: Path) -> None:
 
 
 async def test_stopping_finishes_what_is_under_way(tmp_path: Path) -> None:
-    spec = code(tmp_path, "import time\ndef process(obj): time.sleep(0.5); return obj")
+    spec = code(tmp_path, "import time\ndef process(obj): time.sleep(2); return obj")
     async with serving(spec) as client:
         under_way = asyncio.create_task(client.post(parcel()))
         async with asyncio.timeout(10):
