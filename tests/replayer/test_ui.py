@@ -42,6 +42,8 @@ def test_the_line_says_where_and_how_fast() -> None:
     assert ui.line(snapshot(paused=True)).startswith("paused")
     assert "max (2x)" in ui.line(snapshot(speed=0.0))
     assert "max  " in ui.line(snapshot(speed=0.0, duration_s=0.0))
+    assert "nothing for 2 min 05 s" in ui.line(snapshot(next_s=125.0))
+    assert "nothing for" not in ui.line(snapshot(next_s=1.0))
     assert "as it comes" in ui.line(snapshot(state="live"))
 
 

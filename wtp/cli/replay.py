@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from wtp.replayer.sink import Sink
 
 app = typer.Typer()
-
-JUMP_US = 10_000_000
-"""How far an arrow key goes."""
 
 MAX_SPEED = 1000.0
 """Above, nobody waits: write max."""
@@ -211,6 +208,7 @@ def replay(
 
 def _run(replayer: Replayer, where: Where, *, child: bool, quiet: bool, settings: Settings) -> None:
     from wtp.cli.run import run_role
+    from wtp.replayer.interactive import Interactive
     from wtp.ui import replay as ui
 
     talks = where.talks and sys.stdout.isatty()
@@ -260,51 +258,6 @@ def _full_name(topic: str, settings: Settings) -> str:
         space = room_namespace(settings.topics.template, settings.rooms.room)
         topic = f"persistent://{space}/{topic}"
     return str(parse_topic(topic)) if topic else ""
-
-
-class Interactive:
-    """A replay with keys: a role as `run_role` takes it.
-
-    Args:
-        replayer: The role itself.
-        keys: Whether keys are wanted.
-        jumps: Whether the arrows make sense: not where what was played cannot be taken back.
-    """
-
-    def __init__(self, replayer: Replayer, *, keys: bool, jumps: bool) -> None:
-        from wtp.replayer.keys import Keys
-
-        self._replayer = replayer
-        actions: dict[str, Callable[[], object]] = {}
-        if keys:
-            actions = {
-                " ": replayer.toggle_pause, "q": self.stop,
-                "+": replayer.faster, "=": replayer.faster, "-": replayer.slower,
-            }  # fmt: skip
-        if keys and jumps:
-            actions["left"] = partial(replayer.jump, -JUMP_US)
-            actions["right"] = partial(replayer.jump, JUMP_US)
-        self._keys = Keys(actions)
-        self._wanted = keys
-        self.keyed = False
-        """Whether keys are read."""
-
-    async def run(self, ready: Callable[[dict[str, Any]], None]) -> None:
-        """Play; the terminal is given back at the end, whatever that is."""
-        self.keyed = self._wanted and self._keys.open()
-        try:
-            await self._replayer.run(ready)
-        finally:
-            self._keys.close()
-
-    def stop(self) -> None:
-        """Finish. The terminal is given back now: what follows may end hard."""
-        self._keys.close()
-        self._replayer.stop()
-
-    def snapshot(self) -> dict[str, Any]:
-        """The replay's figures."""
-        return self._replayer.snapshot()
 
 
 @dataclass(frozen=True, slots=True)

@@ -277,8 +277,9 @@ class Replayer:
 
         Returns:
             `state`, `topics`, `room`, `speed` (0: as fast as it goes), `paused`, `from_us`,
-            `to_us` and `position_us` on the time line; counts of objects, `tracks`, `placed_by`;
-            `late` (behind their turn), `skipped` (not asked for), the ledger.
+            `to_us` and `position_us` on the time line; `next_s` until the next object; counts of
+            objects, `tracks`, `placed_by`; `late` (behind their turn), `skipped` (not asked for),
+            the ledger.
         """
         now_us = self._ended_us or monotonic_us()
         started_us = self._started_us or now_us
@@ -295,6 +296,7 @@ class Replayer:
             "from_us": begin_us,
             "to_us": until_us,
             "position_us": self.figures.newest_us,
+            "next_s": self._next_in_s(),
             "played_us": self.figures.played_us,
             "duration_s": round((now_us - started_us) / 1e6, 3),
             **self.figures.snapshot(),

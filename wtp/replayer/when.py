@@ -92,14 +92,3 @@ def show_time(at_us: int, zone: tzinfo | None = None) -> str:
     except (ValueError, OverflowError, OSError):
         return f"{at_us} us"
     return when.isoformat(timespec="milliseconds")
-
-
-def show_span(length_us: int) -> str:
-    """A length of time as it is written behind `--from -`: `1h05m`, `2m03s`, `1.5s`."""
-    seconds = max(0, length_us) / 1e6
-    if seconds < 60:
-        return f"{seconds:.1f}s"
-    minutes, rest = divmod(int(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}m{rest:02d}s"
-    return f"{minutes // 60}h{minutes % 60:02d}m"

@@ -16,6 +16,9 @@ Snapshot = dict[str, Any]
 
 SHOWN_TRACKS = 12
 BAR_COLUMNS = 40
+LONG_S = 2.0
+"""A longer silence on the time line is announced."""
+
 KEYS = "space pause   ← → 10 s   + - speed   q quit"
 STATES = {
     "starting": "looking at the topics",
@@ -77,6 +80,8 @@ def line(snapshot: Snapshot) -> str:
         bits(snapshot["rate"]),
         f"dropped {drops(snapshot['dropped'])}",
     ]
+    if snapshot["next_s"] and snapshot["next_s"] > LONG_S:
+        parts.append(f"nothing for {seconds(snapshot['next_s'])}")
     return "  ".join(parts)
 
 
