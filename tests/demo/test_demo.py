@@ -42,13 +42,19 @@ figures = {
                     "hops": {"send->route": {"n": 8, "p50_ms": 0.3, "p90_ms": 1, "p99_ms": 2,
                                              "max_ms": 3}}},
     },
+    "processor": {"objects": {"offered": 9, "delivered": 1, "in_flight": 1,
+                              "dropped": {"filtered": 5, "no-key": 2}}},
 }[name]
+if os.environ.get("STARTED"):
+    with open(os.environ["STARTED"], "a") as file:
+        file.write(name + "\\n")
 if os.environ.get("BREAK") == name:
     code = os.environ.get("CODE", "x")
     say(event="error", message="It does not start.", hint="Mend it.", code=code, exit_code=3)
     sys.exit(3)
 say(event="ready", name=name)
-say(event="status", **figures)
+if os.environ.get("SILENT") != name:
+    say(event="status", **figures)
 while os.read(0, 100):
     pass
 say(event="summary", **figures)
@@ -99,14 +105,72 @@ async def test_from_start_to_end(make: Callable[..., Child], tmp_path: Path) -> 
         assert (folder / "profile.yaml").is_file()
         assert (folder / "certs" / "wtp.crt").is_file()
         await until(lambda: demo.snapshot()["first_latency_s"] is not None)
+        await until(lambda: states(demo) == {"running"})
         pids = [process["pid"] for process in demo.snapshot()["processes"].values()]
+        assert len(pids) == 5
         assert alive(pids) == pids
     final = demo.snapshot()
     assert {process["state"] for process in final["processes"].values()} == {"stopped"}
     assert final["latency"]["p50_ms"] == 1.5
     assert final["ledgers"]["publisher"]["balanced"]
+    processor = final["ledgers"]["processor"]
+    assert (processor["delivered"], processor["dropped"]) == (6, {"no-key": 2})
+    assert processor["balanced"]
     assert not alive(pids)
     assert not list((tmp_path / "tmp").iterdir())
+
+
+def states(demo: Demo) -> set[str]:
+    return {process["state"] for process in demo.snapshot()["processes"].values()}
+
+
+async def test_the_processor_starts_after_the_first_figures(
+    make: Callable[..., Child], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = tmp_path / "started"
+    monkeypatch.setenv("STARTED", str(started))
+    demo = Demo(Settings(), DemoOptions(), make)
+    async with running(demo):
+        await until(lambda: states(demo) == {"running"})
+        assert demo.snapshot()["first_latency_s"] is not None
+    names = started.read_text(encoding="utf-8").split()
+    assert sorted(names[:-1]) == ["broker", "consume", "publish", "router"]
+    assert names[-1] == "processor"
+
+
+async def test_without_figures_there_is_no_processor(
+    make: Callable[..., Child], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = tmp_path / "started"
+    monkeypatch.setenv("STARTED", str(started))
+    monkeypatch.setenv("SILENT", "consume")
+    demo = Demo(Settings(), DemoOptions(duration_s=0.3), make)
+    await demo.run(lambda _: None)
+    assert "processor" in demo.snapshot()["processes"]
+    assert "processor" not in started.read_text(encoding="utf-8").split()
+
+
+async def test_the_processor_can_be_left_out(make: Callable[..., Child]) -> None:
+    demo = Demo(Settings(), DemoOptions(processor=False), make)
+    async with running(demo):
+        await until(lambda: demo.snapshot()["first_latency_s"] is not None)
+        assert set(demo.snapshot()["processes"]) == {"broker", "router", "publisher", "consumer"}
+    assert states(demo) == {"stopped"}
+    assert "processor" not in demo.snapshot()["ledgers"]
+
+
+async def test_the_demo_goes_on_when_the_processor_does_not_start(
+    make: Callable[..., Child], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BREAK", "processor")
+    demo = Demo(Settings(), DemoOptions(), make)
+    async with running(demo):
+        await until(lambda: demo.snapshot()["processes"]["processor"]["state"] == "failed")
+        (event,) = demo.snapshot()["events"]
+        assert event["text"] == "processor cannot be started: It does not start. Mend it."
+        others = {"broker", "router", "publisher", "consumer"}
+        shown = demo.snapshot()["processes"]
+        assert {shown[name]["state"] for name in others} == {"running"}
 
 
 async def test_it_ends_after_its_duration(make: Callable[..., Child]) -> None:
@@ -127,10 +191,11 @@ async def test_keep_leaves_the_folder(make: Callable[..., Child], tmp_path: Path
     ]
 
 
-@pytest.mark.parametrize("name", ["broker", "router", "publisher", "consumer"])
+@pytest.mark.parametrize("name", ["broker", "router", "publisher", "consumer", "processor"])
 async def test_a_process_that_dies_comes_back(make: Callable[..., Child], name: str) -> None:
     demo = Demo(Settings(), DemoOptions(), make)
     async with running(demo):
+        await until(lambda: states(demo) == {"running"})
         before = demo.snapshot()["processes"][name]["pid"]
         os.kill(before, 9)
         await until(lambda: demo.snapshot()["processes"][name]["restarts"] == 1)
@@ -245,7 +310,7 @@ def test_sources(options: DemoOptions, words: list[str]) -> None:
 
 
 def test_figures_of_nothing() -> None:
-    assert ledgers({}) == {}
+    assert ledgers({}) == ledgers({"processor": {"objects": {}}}) == {}
     assert measured({}, {})["latency"]["n"] == 0
 
 
@@ -273,8 +338,11 @@ def sample() -> dict[str, Any]:
         "hops": dict.fromkeys(HOPS, hop),
         "video": {"size": "1920x1080", "content_type": "video/h264", "fps": 30.0,
                   "bitrate_bps": 2.5e6, "round_trip_ms": 0.31},
-        "ledgers": {"publisher": ledger, "router": ledger, "consumer": {**ledger, "missing": 3}},
-        "processes": dict.fromkeys(("broker", "router", "publisher", "consumer"), process),
+        "ledgers": {"publisher": ledger, "router": ledger, "consumer": {**ledger, "missing": 3},
+                    "processor": ledger},
+        "processes": dict.fromkeys(
+            ("broker", "router", "publisher", "consumer", "processor"), process
+        ),
         "connect": {"WTP_ROUTER": "https://127.0.0.1:54433/wt",
                     "WTP_BROKER": "pulsar://127.0.0.1:56650",
                     "WTP_ADMIN": "http://127.0.0.1:58080",
@@ -301,12 +369,14 @@ def test_the_dashboard_fits_80x24() -> None:
         assert f"{name}={value}" in text
     assert "capture->receipt" in text
     assert "clock error 0.00 ms" in text
+    assert "processor 123456 = 123000 processed + 450 dropped" in text
 
 
 def test_lines_and_summary() -> None:
     line = ui.line(sample())
     assert "p50 1234.56" in line
     assert "publisher: 450 (no-session 50, queue 300, stale-group 100)" in line
+    assert "processor: 450" not in line
     assert "broker restarting" in line
     assert "latency unknown" in ui.line({})
     text = "\n".join(drawn(ui.summary(sample()), 200))

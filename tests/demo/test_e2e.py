@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import socket
 import sys
 import time
@@ -20,7 +21,7 @@ from wtp.children import Child
 
 pytestmark = pytest.mark.e2e
 
-NAMES = ("broker", "router", "publisher", "consumer")
+NAMES = ("broker", "router", "publisher", "consumer", "processor")
 
 
 def check(summary: dict[str, Any]) -> None:
@@ -29,7 +30,7 @@ def check(summary: dict[str, Any]) -> None:
     assert summary["latency"]["p50_ms"] > 0
     assert summary["latency"]["clock_error_ms"] == 0
     assert set(summary["hops"]) >= {"capture->encode", "publish->receive"}
-    assert set(summary["ledgers"]) == {"publisher", "router", "consumer"}
+    assert set(summary["ledgers"]) - {"processor"} == {"publisher", "router", "consumer"}
     assert all(ledger["balanced"] for ledger in summary["ledgers"].values())
     assert {process["state"] for process in summary["processes"].values()} == {"stopped"}
     assert summary["video"]["size"] == "640x480"
@@ -103,13 +104,36 @@ def test_ctrl_c_while_it_starts(wtp_process: Processes) -> None:
 def test_a_killed_demo_leaves_nothing(wtp_process: Processes) -> None:
     demo = wtp_process("demo")
     demo.wait_for("Everything runs", 30)
-    assert len(wtp_process.alive()) == 5
+    assert len(wtp_process.alive()) >= 5
     wtp_process.kill(demo.pid)
     end = time.monotonic() + 10
     while (wtp_process.alive() or list(wtp_process.temp.iterdir())) and time.monotonic() < end:
         time.sleep(0.05)
     assert not wtp_process.alive()
     assert not list(wtp_process.temp.iterdir())
+
+
+def test_the_processor_tells_of_movements(wtp_process: Processes, tmp_path: Path) -> None:
+    demo = wtp_process("demo")
+    demo.wait_for("Everything runs", 60)
+    addresses = dict(re.findall(r"\b(WTP_[A-Z]+)=(\S+)", demo.stderr))
+    reading = wtp_process(
+        "consume", "data", "--wait", "--from", "earliest", "-n", "1",
+        "--save", str(tmp_path / "data"), env=addresses,
+    )  # fmt: skip
+    assert reading.wait(60) == 0, f"{reading.report()}\n{demo.report()}"
+    event = json.loads((tmp_path / "data" / "demo-video-motion.bin").read_bytes())
+    assert event["event"] == "start"
+    assert event["capture_us"] > 0
+    demo.stop()
+
+
+def test_without_a_processor(wtp_process: Processes) -> None:
+    demo = wtp_process("demo", "--no-processor", "--duration", "2", "-o", "json")
+    assert demo.wait(60) == 0, demo.report()
+    summary = json.loads(demo.stdout)
+    check(summary)
+    assert "processor" not in summary["processes"]
 
 
 def test_keep_leaves_a_whole_folder(wtp_process: Processes) -> None:
@@ -164,14 +188,17 @@ async def test_each_process_in_turn_recovers(demo: Child) -> None:
         latency = demo.last.get("latency") or {}
         return int(latency.get("n") or 0)
 
+    def processes() -> dict[str, Any]:
+        return dict(demo.last["processes"])
+
     def restarted(name: str) -> Callable[[], bool]:
         return lambda: bool(demo.last["processes"][name]["restarts"] == 1)
 
     def flowing(before: int) -> Callable[[], bool]:
         return lambda: count() > before + 5 or 5 < count() < before
 
-    async with patience("no latency", demo):
-        await until(lambda: count() > 0)
+    async with patience("no latency, or no processor", demo):
+        await until(lambda: count() > 0 and all(one["pid"] for one in processes().values()))
     for name in NAMES:
         os.kill(demo.last["processes"][name]["pid"], 9)
         async with patience(f"{name} did not come back", demo):

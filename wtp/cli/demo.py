@@ -51,6 +51,10 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the folder with the messages behind.")
     ] = False,
+    processor: Annotated[
+        bool,
+        typer.Option("--processor/--no-processor", help="Watch the pictures for movements, too."),
+    ] = True,
     output: OutputFormat = Output.TABLE,
     quiet: Quiet = False,
     log_level: LogLevel = None,
@@ -59,8 +63,9 @@ def demo(
 ) -> None:
     """See everything run on this machine, with live latency.
 
-    Broker, router, publisher and consumer run as separate processes on their own temporary
-    folder. Free ports are used where 4433, 6650 or 8080 are taken.
+    Broker, router, publisher, consumer and a processor (which tells of movements in the room's
+    data topic) run as separate processes on their own temporary folder. Free ports are used where
+    4433, 6650 or 8080 are taken.
     """
     if source is not None and camera is not None:
         raise UsageError("--source and --camera exclude each other.", hint="Give one of them.")
@@ -68,7 +73,13 @@ def demo(
     from wtp.demo import Demo, DemoOptions
     from wtp.ui.demo import announce, line, screen, summary
 
-    options = DemoOptions(source=source or "testsrc", camera=camera, duration_s=duration, keep=keep)
+    options = DemoOptions(
+        source=source or "testsrc",
+        camera=camera,
+        duration_s=duration,
+        keep=keep,
+        processor=processor,
+    )
     run_role(
         Demo(settings, options),
         child=child,

@@ -44,6 +44,10 @@ def ledgers(last: Mapping[str, Snapshot]) -> dict[str, dict[str, Any]]:
 
     Args:
         last: Newest snapshot by process.
+
+    Returns:
+        Ledgers by process; `delivered` of the processor counts the objects that it has seen,
+        whether it made something of them or not.
     """
     out: dict[str, dict[str, Any]] = {}
     tracks = _tracks(last.get("publisher", {}))
@@ -56,7 +60,17 @@ def ledgers(last: Mapping[str, Snapshot]) -> dict[str, dict[str, Any]]:
     if "delivered" in consumer:
         out["consumer"] = _sum([{**consumer, "offered": consumer.get("objects", 0)}])
         out["consumer"]["missing"] = consumer.get("gaps") or 0
+    processed = last.get("processor", {}).get("objects")
+    if processed:
+        out["processor"] = _sum([_seen(processed)])
     return out
+
+
+def _seen(ledger: Snapshot) -> Snapshot:
+    """The ledger of a processor: a picture of which it makes nothing is none that is lost."""
+    dropped = dict(ledger.get("dropped") or {})
+    silent = dropped.pop(FILTERED, 0)
+    return {**ledger, "delivered": ledger.get("delivered", 0) + silent, "dropped": dropped}
 
 
 def _tracks(publisher: Snapshot) -> list[Snapshot]:
@@ -74,5 +88,8 @@ def _sum(parts: list[Snapshot]) -> dict[str, Any]:
     balance = total["delivered"] + total["in_flight"] + sum(dropped.values())
     return {**total, "dropped": dropped, "balanced": total["offered"] == balance}
 
+
+FILTERED = "filtered"
+"""Reason of a processor for an input without output."""
 
 COUNTS = ("offered", "delivered", "in_flight")

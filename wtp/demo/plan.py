@@ -33,6 +33,7 @@ class DemoOptions:
         loop: Begin a file again when it has ended.
         duration_s: Seconds from the moment everything runs; None: until it is stopped.
         keep: Leave the folder with the messages behind.
+        processor: Watch the pictures for movements, too, from topic to topic.
     """
 
     source: str = "testsrc"
@@ -40,6 +41,7 @@ class DemoOptions:
     loop: bool = True
     duration_s: float | None = None
     keep: bool = False
+    processor: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +132,15 @@ def _words(profile: str, folder: Path, options: DemoOptions) -> dict[str, list[s
             source.append("--loop")
     common = ["--profile", profile]
     temporary = [] if options.keep else ["--temporary", str(folder)]
-    return {
+    words = {
         "broker": ["broker", *common, *temporary],
         "router": ["router", *common],
         "publisher": ["publish", *common, "--wait", *source],
         "consumer": ["consume", "video", *common, "--wait"],
     }
+    if options.processor:
+        words["processor"] = ["processor", "video", *common, "--from-topic", "--code", "motion"]
+    return words
 
 
 def choose_ports(*, usual: bool = True) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""The demo as a role: four processes kept running, their figures put side by side."""
+"""The demo as a role: its processes kept running, their figures put side by side."""
 
 from __future__ import annotations
 
@@ -34,12 +34,15 @@ EVENTS = 50
 TAKEN = {"port-in-use", "bind"}
 """Code of the error of a router or a broker that cannot listen."""
 
-LEAVING = (("publisher",), ("consumer", "router"), ("broker",))
+NEEDED = ("broker", "router", "publisher", "consumer")
+"""Without these nothing is shown; in the order in which they become ready."""
+
+LEAVING = (("publisher",), ("consumer", "router", "processor"), ("broker",))
 """The order in which the processes end, so that nothing is lost on the way."""
 
 
 class Demo:
-    """Broker, router, publisher and consumer on this machine.
+    """Broker, router, publisher, consumer and a processor on this machine.
 
     Args:
         settings: Profile; addresses and folders are the demo's own.
@@ -61,6 +64,7 @@ class Demo:
         self._ran_until: float | None = None
         self._first_latency_s: float | None = None
         self._stopping = asyncio.Event()
+        self._flowing = asyncio.Event()
         self._ending = False
         self._plan: Plan | None = None
         self._kept: dict[str, Kept] = {}
@@ -86,6 +90,7 @@ class Demo:
 
     async def _once(self, ready: Callable[[Snapshot], None], *, usual: bool) -> None:
         self._ending, self._ran_until = False, None
+        self._flowing.clear()
         self._plan = plan = await asyncio.to_thread(
             prepare, self._settings, self._options, usual=usual
         )
@@ -105,13 +110,22 @@ class Demo:
         for name in plan.args:
             self._kept[name] = Kept(self._maker(plan, name), name, self._changed)
         async with asyncio.TaskGroup() as tasks:
-            for kept in self._kept.values():  # each waits by itself for those it needs
-                tasks.create_task(kept.run())
+            for name in NEEDED:  # each waits by itself for those it needs
+                tasks.create_task(self._kept[name].run())
+            if "processor" in self._kept:
+                tasks.create_task(self._run_processor(self._kept["processor"]))
             try:
                 await self._until_done(plan, ready)
             finally:
                 self._ending = True
                 await self._leave()
+
+    async def _run_processor(self, kept: Kept) -> None:
+        """Keep the processor running from the first figures on: they do not wait for it."""
+        await self._flowing.wait()
+        if self._ending:
+            await kept.stop()
+        await kept.run()
 
     def _maker(self, plan: Plan, name: str) -> Callable[[], Child]:
         env = _neutral()
@@ -141,7 +155,7 @@ class Demo:
                     async with asyncio.timeout(self._options.duration_s):
                         await asyncio.shield(stopping)
         except TimeoutError:
-            late = [name for name, kept in self._kept.items() if kept.state is State.STARTING]
+            late = [name for name in NEEDED if self._kept[name].state is State.STARTING]
             raise WtpError(
                 f"Not ready after {START_S:.0f} s: {', '.join(late)}.",
                 hint="The machine may be too busy; WTP_DEBUG=1 shows more.",
@@ -153,13 +167,15 @@ class Demo:
             await asyncio.gather(stopping, starting, return_exceptions=True)
 
     async def _all_ready(self) -> None:
-        for name in ("broker", "router", "publisher", "consumer"):
+        for name in NEEDED:
             await self._kept[name].ready()
 
     async def _leave(self) -> None:
         """End the processes so that each can still hand on what it has."""
+        self._flowing.set()
         for names in LEAVING:
-            await asyncio.gather(*(self._kept[name].stop() for name in names))
+            ending = (self._kept[name].stop() for name in names if name in self._kept)
+            await asyncio.gather(*ending)
             if "publisher" in names and self._running_since is not None:
                 await asyncio.sleep(TAIL_S)
 
@@ -172,6 +188,7 @@ class Demo:
             latency = (event.get("latency") or {}).get("total") or {}
             if latency.get("n"):
                 self._first_latency_s = round(time.monotonic() - self._began, 2)
+                self._flowing.set()
 
     def _changed(self, kept: Kept) -> None:
         """Say what happened to a process."""
@@ -182,7 +199,9 @@ class Demo:
             self._say(f"{kept.name} ended and is started again: {reason}")
         elif kept.state is State.RUNNING and kept.recovery_s is not None:
             self._say(f"{kept.name} is back after {kept.recovery_s:.1f} s")
-        elif kept.state is State.FAILED and self._running_since is not None:  # before, it is raised
+        elif kept.state is State.FAILED and (
+            kept.name not in NEEDED or self._running_since is not None  # before, it is raised
+        ):
             self._say(f"{kept.name} cannot be started: {kept.error}")
 
     def _say(self, text: str) -> None:

@@ -61,11 +61,14 @@ def latency(snapshot: Snapshot) -> str:
 
 
 def dropped_total(snapshot: Snapshot) -> str:
-    """Drops of all hops, by hop and reason."""
+    """Drops between publisher and consumer, by hop and reason.
+
+    What the processor left out, be it for want of a key frame when it joined, stands in its ledger.
+    """
     parts = [
         f"{hop}: {drops(ledger.get('dropped'))}"
         for hop, ledger in (snapshot.get("ledgers") or {}).items()
-        if any((ledger.get("dropped") or {}).values())
+        if hop != "processor" and any((ledger.get("dropped") or {}).values())
     ]
     return "; ".join(parts) or "0"
 
@@ -76,9 +79,7 @@ def screen(snapshot: Snapshot) -> RenderableType:
         _title(snapshot),
         _picture(snapshot),
         _latencies(snapshot),
-        Text(""),
         _processes(snapshot.get("processes") or {}),
-        Text(""),
         *_ledgers(snapshot),
         *_events(snapshot),
         Text(paste(snapshot.get("connect") or {}), style="dim", no_wrap=True, overflow="fold"),
@@ -156,6 +157,8 @@ def _ledgers(snapshot: Snapshot) -> list[Text]:
     lines = []
     for hop, ledger in (snapshot.get("ledgers") or {}).items():
         text = f"{hop:9} {identity(ledger)}"
+        if hop == "processor":
+            text = text.replace(" delivered", " processed")
         if any((ledger.get("dropped") or {}).values()):
             text += f": {drops(ledger['dropped'])}"
         if ledger.get("missing"):
