@@ -32,8 +32,8 @@ GOOD = jwt(SECRET, sub="camera")
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accessprobe, "CONNECT_S", 0.4)
-    monkeypatch.setattr(accessprobe, "ANSWER_S", 0.4)
+    monkeypatch.setattr(accessprobe, "CONNECT_S", 1.5)
+    monkeypatch.setattr(accessprobe, "ANSWER_S", 1.0)
 
 
 def answering(answer: bytes, *, close: bool = True) -> Play:

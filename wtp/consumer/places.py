@@ -12,7 +12,8 @@ from wtp.consumer.ports import Directory
 from wtp.errors import BrokerError, BrokerUnavailable, NotFound, Refused
 
 POLL_S = 0.25
-CONNECT_S = 2.0
+CONNECT_S = 5.0
+"""Longest wait for a connection; a process on a busy machine may itself stand still for 2 s."""
 SHOWN = 20
 """Names listed at most in an error."""
 
