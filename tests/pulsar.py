@@ -327,8 +327,7 @@ class SharedPulsar:
 
     def launch(self, variant: str) -> RealPulsar:
         """The run's JVM of a variant, which may still be on its way."""
-        name = "WTP_TEST_PULSAR" + ("" if variant == "tuned" else f"_{variant.upper()}")
-        if addresses := os.environ.get(name):
+        if addresses := _named(variant):
             return RunningPulsar(addresses)
         pulsar = RealPulsar(self.folder / variant, variant, owner=self.owner)
         with self.using(variant, alone=False), self._locked(f"{variant}.start", fcntl.LOCK_EX):
@@ -343,6 +342,9 @@ class SharedPulsar:
 
         The gate makes who wants it alone wait only for those who use it already.
         """
+        if _named(variant):
+            yield
+            return
         with self._locked(f"{variant}.gate", fcntl.LOCK_EX):
             use = self._locked(f"{variant}.use", fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
             use.__enter__()
@@ -364,6 +366,11 @@ class SharedPulsar:
         with (self.folder / name).open("w") as lock:
             fcntl.flock(lock, how)
             yield
+
+
+def _named(variant: str) -> str | None:
+    """Addresses of a running one that the environment names."""
+    return os.environ.get("WTP_TEST_PULSAR" + ("" if variant == "tuned" else f"_{variant.upper()}"))
 
 
 def _ended(pid: int, timeout_s: float) -> bool:

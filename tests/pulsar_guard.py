@@ -3,7 +3,7 @@
     python -I tests/pulsar_guard.py OWNER_PID FOLDER COMMAND...
 
 Prints the command's process id and returns at once; a copy of itself stays behind, ends when the
-command ends, and kills the command and removes FOLDER when the owner ends first, however it ends.
+command ends, and kills the command and removes FOLDER with its locks when the owner ends first, however it ends.
 Standard library only, since it runs without the project's packages. Linux (pidfd).
 """
 
@@ -39,6 +39,8 @@ def guard(owner: int, folder: Path, command: list[str], answer: int) -> None:
     if owner_end in ended:
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):
+            for lock in folder.parent.glob(f"{folder.name}.*"):
+                lock.unlink()
             folder.parent.rmdir()
 
 

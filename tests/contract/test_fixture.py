@@ -37,6 +37,7 @@ def test_both_variants_are_healthy(real_pulsar: RealPulsar, factory_pulsar: Real
 def test_it_ends_with_its_owner(tmp_path: Path, number: int) -> None:
     folder = tmp_path / "run" / "tuned"
     folder.mkdir(parents=True)
+    (folder.parent / "tuned.start").touch()
     owner = subprocess.Popen(["sleep", "60"])
     done = subprocess.run(
         [*GUARD, str(owner.pid), str(folder), "sleep", "60"],
@@ -64,7 +65,8 @@ def test_its_own_end_keeps_the_folder(tmp_path: Path) -> None:
     assert (tmp_path / "pulsar.log").exists()
 
 
-def test_one_user_alone(tmp_path: Path) -> None:
+def test_one_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WTP_TEST_PULSAR", raising=False)
     shared = SharedPulsar(tmp_path / "run", os.getpid())
     alone = threading.Event()
 

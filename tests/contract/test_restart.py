@@ -14,7 +14,7 @@ from pulsar import ConsumerType
 
 from tests.contract.brokers import EARLIEST, Target, connected, drain, fill, read_all, texts
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("pulsar_alone")]
+pytestmark = [pytest.mark.timeout(400), pytest.mark.usefixtures("pulsar_alone")]
 """A real Pulsar takes its time to end and to start, and whoever uses it has to be waited for."""
 
 
