@@ -3,8 +3,8 @@
     python -I tests/pulsar_guard.py OWNER_PID FOLDER COMMAND...
 
 Prints the command's process id and returns at once; a copy of itself stays behind, ends when the
-command ends, and kills the command and removes FOLDER with its locks when the owner ends first, however it ends.
-Standard library only, since it runs without the project's packages. Linux (pidfd).
+command ends, and kills the command and removes FOLDER with its locks when the owner ends first,
+however it ends. Standard library only, since it runs without the project's packages. Linux (pidfd).
 """
 
 from __future__ import annotations

@@ -26,10 +26,10 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
 
 
 @pytest.fixture(scope="session")
-def idle_topic(factory_pulsar: RealPulsar) -> str:
+def idle_topic(factory_pulsar: RealPulsar, shared_pulsar: SharedPulsar) -> str:
     """A topic that nobody uses, as old as this worker's use of the factory settings."""
     topic = f"persistent://public/default/idle-{uuid.uuid4().hex[:8]}"
-    with connected(factory_pulsar.url) as client:
+    with shared_pulsar.using("factory", alone=False), connected(factory_pulsar.url) as client:
         fill(client, topic, 1)
     return topic
 
