@@ -1,13 +1,15 @@
-"""The original platform's topics: filled by a plain Pulsar producer, read by `wtp consume`."""
+"""The original platform's topics: filled by a plain Pulsar producer, read by wtp."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import urllib.request
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,13 @@ CAME: dict[str, list[bytes]] = {
     "chat": [f"message {number}: grüße".encode() for number in range(8)],
 }
 """What the original platform left in a topic of each kind: bare payloads."""
+
+ENDINGS = {"screen": ".h264", "audio": ".bin", "chat": ".txt"}
+
+TIMED = {"data": [0, 20, 40, 60], "file": [10, 30, 50, 70]}
+"""Further topics, of producers that set event times: ms after `TIMED_MS`."""
+
+TIMED_MS = 1_700_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +58,24 @@ class Place:
     def consume(self, *args: str) -> Process:
         return self.stage.command("consume", *args, "--room", self.room)
 
-    def send(self, topic: str, payloads: Sequence[bytes]) -> None:
-        """Send as the original platform did: one plain message each, nothing beside."""
+    def replay(self, *args: str) -> Process:
+        return self.stage.command("replay", *args, "--speed", "max", "--room", self.room)
+
+    def send(self, topic: str, payloads: Sequence[bytes], events_ms: Sequence[int] = ()) -> None:
+        """Send as the original platform did: one plain message each, nothing beside.
+
+        Args:
+            topic: Where to.
+            payloads: What.
+            events_ms: Their event times, Unix ms; default: none.
+        """
         client = pulsar.Client(
             self.url, logger=pulsar.FileLogger(pulsar.LoggerLevel.Error, os.devnull)
         )
         try:
             producer = client.create_producer(topic)
-            for payload in payloads:
-                producer.send(payload)
+            for payload, event_ms in zip_longest(payloads, events_ms):
+                producer.send(payload, event_timestamp=event_ms)
             producer.close()
         finally:
             client.close()
@@ -81,9 +99,11 @@ def place(
         there = Place(stage, stage.broker_url, room)
         for kind, payloads in CAME.items():
             there.send(there.topic(kind), payloads)
+        for kind, after_ms in TIMED.items():
+            payloads = [f"{kind} {after}".encode() for after in after_ms]
+            there.send(there.topic(kind), payloads, [TIMED_MS + after for after in after_ms])
         yield there
-        for kind in (*CAME, "marker"):
-            topic = there.topic(kind) if kind in CAME else "marker"
+        for topic in (*map(there.topic, (*CAME, *TIMED)), "marker"):
             stage.command("topics", "delete", topic, "--yes", "--force", "--room", room).wait()
         space = f"{stage.admin_url}/admin/v2/namespaces/public/{room}"
         with urllib.request.urlopen(urllib.request.Request(space, method="DELETE")) as answer:
@@ -95,17 +115,28 @@ def ended(process: Process) -> Process:
     return process
 
 
+def check_saved(folder: Path, kind: str) -> None:
+    """All of a kind lies in files named after its topic."""
+    found = sorted(path for path in folder.iterdir() if path.suffix != ".jsonl")
+    if kind == "video":
+        assert [path.read_bytes() for path in found] == CAME[kind]
+        form = re.compile(r"video-topic-[0-9]{16}-([0-9]{8})\.jpg")
+        names = [form.fullmatch(path.name) for path in found]
+        assert [int(name[1]) for name in names if name] == list(range(1, 9))
+        return
+    (saved,) = found
+    assert saved.name == f"{kind}-topic{ENDINGS[kind]}"
+    between = b"\n" if kind == "chat" else b""
+    assert saved.read_bytes() == b"".join(payload + between for payload in CAME[kind])
+
+
 @pytest.mark.parametrize("kind", CAME)
 def test_payloads_come_out_byte_for_byte(place: Place, kind: str, tmp_path: Path) -> None:
     what = (kind, "--profile", "original", "--from", "earliest", "-n", "8")
     ended(place.consume(*what, "--raw", str(tmp_path / "raw")))
     assert (tmp_path / "raw").read_bytes() == b"".join(CAME[kind])
     ended(place.consume(*what, "--save", str(tmp_path / "saved")))
-    (saved,) = [path for path in (tmp_path / "saved").iterdir() if path.suffix != ".jsonl"]
-    endings = {"video": ".bin", "screen": ".h264", "audio": ".bin", "chat": ".txt"}
-    assert saved.suffix == endings[kind]
-    between = b"\n" if kind == "chat" else b""
-    assert saved.read_bytes() == b"".join(payload + between for payload in CAME[kind])
+    check_saved(tmp_path / "saved", kind)
 
 
 def test_a_topic_flag_does_what_the_profile_does(place: Place) -> None:
@@ -147,6 +178,46 @@ def test_live_the_age_is_labelled_and_the_latency_unknown(place: Place, form: st
         latency = json.loads(reading.stdout)["latency"]
         assert latency["hops"][PUBLISH_TO_RECEIVE]["n"] == 4
         assert (latency["total"]["n"], latency["unknown"]) == (0, 4)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [("video", "--profile", "original"), ("--topic", "video-topic")],
+    ids=["profile", "topic"],
+)
+def test_the_past_is_replayed(place: Place, what: Sequence[str], tmp_path: Path) -> None:
+    what = (*what, "-n", "8")
+    lines = ended(place.replay(*what, "-o", "jsonl")).stdout.splitlines()
+    values = [json.loads(line) for line in lines]
+    assert [one["size"] for one in values] == [len(payload) for payload in CAME["video"]]
+    assert {(one["kind"], one["content_type"], one["guessed"]) for one in values} == {
+        ("video", "image/jpeg", True)
+    }
+    assert [one["latency_us"] for one in values] == [None] * 8
+    assert {one["placed_by"] for one in values} == {"publish"}
+    assert [one["at_us"] for one in values] == [one["publish_ms"] * 1000 for one in values]
+    ended(place.replay(*what, "--raw", str(tmp_path / "raw")))
+    assert (tmp_path / "raw").read_bytes() == b"".join(CAME["video"])
+    ended(place.replay(*what, "--save", str(tmp_path / "saved")))
+    check_saved(tmp_path / "saved", "video")
+
+
+def test_event_times_put_topics_in_step(place: Place, tmp_path: Path) -> None:
+    what = ("data", "file", "--profile", "original")
+    lines = ended(place.replay(*what, "-o", "jsonl")).stdout.splitlines()
+    values = [json.loads(line) for line in lines]
+    assert [one["at_us"] for one in values] == [
+        (TIMED_MS + after_ms) * 1000 for after_ms in range(0, 80, 10)
+    ]
+    assert [one["text"] for one in values] == [
+        f"{kind} {after_ms}"
+        for after_ms, kind in zip(range(0, 80, 10), ["data", "file"] * 4, strict=True)
+    ]
+    assert {one["placed_by"] for one in values} == {"event"}
+    ended(place.replay(*what, "--save", str(tmp_path / "saved")))
+    for kind, after_ms in TIMED.items():
+        saved = (tmp_path / "saved" / f"{kind}-topic.txt").read_text("utf-8")
+        assert saved == "".join(f"{kind} {after}\n" for after in after_ms)
 
 
 def test_its_topics_can_be_looked_at(place: Place) -> None:
