@@ -24,7 +24,8 @@ from wtp.router.route import Route
 from wtp.router.service_circuit import State
 from wtp.router.service_client import ERROR, Answer, Fault, ask, open_session, shown
 from wtp.router.service_endpoint import Endpoint, Recent, Rules
-from wtp.router.service_stage import ServiceStage, Timer
+from wtp.router.service_ports import Timer
+from wtp.router.service_stage import ServiceStage
 from wtp.wire.process import Parcel
 
 log = logging.getLogger("wtp.router")
