@@ -12,6 +12,9 @@ A piece of code is a callable, sync or async, a generator or an async generator:
                       `numpy.ndarray`: a picture, encoded as JPEG, or sound, encoded as PCM; `dict`:
                       JSON, a `data` object; `Object`: just that; or a list or iterator of these
 
+Several objects made of one carry their place among them in the attribute `part`, counted from 0.
+Over HTTP an object of a reliable kind (chat, file, data) makes one at most.
+
 A class is called without arguments once per track, and its instances are then the callables: that
 is how code remembers something of each track.
 """
