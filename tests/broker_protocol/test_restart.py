@@ -152,3 +152,21 @@ def test_sigterm_drains_and_exits_0(process: Process) -> None:
     with client(process.url) as c:
         consumer = c.subscribe("t", "s")
         assert [int(consumer.receive(5000).data()) for _ in range(4)] == [6, 7, 8, 9]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_newest_message_is_known_after_a_restart(
+    process: Process, number: signal.Signals
+) -> None:
+    with client(process.url) as before:
+        producer = before.create_producer("newest")
+        for n in range(3):
+            producer.send(bytes([n]))
+    process.end(number)
+    process.start()
+    with client(process.url) as after:
+        reader = after.create_reader(
+            "newest", pulsar.MessageId.latest, start_message_id_inclusive=True
+        )
+        assert reader.has_message_available()
+        assert reader.read_next(5000).data() == bytes([2])

@@ -50,6 +50,8 @@ class Subscription:
     def on_message(self, _raw: Any, message: Any) -> None:
         """The client's listener. Blocks its thread while the queue is full: that is the bound."""
         at_us = monotonic_us()
+        if self._closed:
+            return
         self._slots.acquire()
         if not self._closed:
             self._client.inbox.post(self._arrived, message, at_us)
@@ -106,7 +108,7 @@ class Subscription:
         if self._closed:
             return
         self._closed = True
-        self._slots.release(1 << 20)
+        self._slots.release()  # for the one listener thread, should it wait
         self._wake()
         with contextlib.suppress(WtpError):
             await self._client.call("close", self._raw.close)

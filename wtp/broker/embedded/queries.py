@@ -122,6 +122,8 @@ def last_message_id(link: Connection, message: GetLastMessageId) -> None:
     else:
         place = MessageIdData(NO_ID, NO_ID, topic.partition, -1)
     mark = subscription.cursor.mark
+    if entries:  # after a restart it may stand at the start of a segment that is still empty
+        mark = min(mark, entries[0].position)
     deleted = MessageIdData(mark.ledger & NO_ID, mark.entry & NO_ID)
     answer = GetLastMessageIdResponse(place, message.request_id, deleted)
     link.answer(Cmd.GET_LAST_MESSAGE_ID_RESPONSE, answer)
