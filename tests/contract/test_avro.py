@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from wtp.broker.embedded.avro import both_ways, check
+from wtp.broker.embedded.avro import MAX_BYTES, both_ways, check
 from wtp.errors import BrokerError
 
 
@@ -86,9 +86,40 @@ def test_both_ways(one: object, other: object, fits: bool) -> None:
         text(["null"]) * 2,
         b"[" * 5000 + b"]" * 5000,
         b'{"type":' * 70 + b'"int"' + b"}" * 70,
+        text("x" * MAX_BYTES),
     ],
 )
 def test_what_is_no_schema(schema: bytes) -> None:
     with pytest.raises(BrokerError) as caught:
         check(schema)
+    assert caught.value.code == "incompatible"
+
+
+def chain(count: int, end: str, width: int = 2) -> bytes:
+    """Records that each hold the next one in some fields: a tree of width ** count leaves."""
+    kind: object = end
+    fields = []
+    for number in range(count):
+        inner = [field(f"{n}", kind) for n in range(width)]
+        fields.append(field(f"f{number}", record(*inner, name=f"R{number}")))
+        kind = f"R{number}"
+    return text(record(*fields))
+
+
+def test_a_tree_of_a_billion_leaves() -> None:
+    assert both_ways(chain(40, "int"), chain(40, "int"))
+    assert not both_ways(chain(40, "int"), chain(40, "string"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (text(["string"] * 400 + ["int"]), text(["int"] * 400)),
+        (chain(2000, "int", width=1), chain(2000, "int", width=1)),
+    ],
+    ids=["wide", "deep"],
+)
+def test_too_much_work(one: bytes, other: bytes) -> None:
+    with pytest.raises(BrokerError) as caught:
+        both_ways(one, other)
     assert caught.value.code == "incompatible"

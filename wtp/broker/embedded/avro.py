@@ -3,19 +3,17 @@
 Source: "Schema Resolution" of the Apache Avro specification 1.12, and Pulsar's page "Schema
 evolution and compatibility". Pulsar's default is FULL: the newest schema and the next one can read
 each other. As in Avro's Java library, names of records are not compared, those of enums and fixed
-are.
+are. Schemas come from clients, so their size and the work on them are bounded.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from wtp.errors import BrokerError
-
-Schema = Any
-"""A schema as JSON: the name of a type, an object, or a list for a union."""
 
 PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 
@@ -28,18 +26,27 @@ PROMOTED = {
 }
 """What else a reader of a type can read."""
 
+MAX_BYTES = 256 * 1024
+"""Longer schemas are refused."""
+
 MAX_DEPTH = 64
-"""Deeper schemas are refused."""
+"""More deeply nested ones too."""
+
+MAX_STEPS = 100_000
+"""Pairs of types compared before a schema is refused; takes about 0.1 s."""
 
 
 def both_ways(one: bytes, other: bytes) -> bool:
     """Whether two schemas can read each other's data.
 
     Raises:
-        BrokerError: code "incompatible": one of them is not an Avro schema.
+        BrokerError: code "incompatible": one of them is not an Avro schema, or too complicated.
     """
-    first, second = _Reader(one), _Reader(other)
-    return first.reads(second) and second.reads(first)
+    first, second = parse(one), parse(other)
+    try:
+        return _Comparison().reads(first, second) and _Comparison().reads(second, first)
+    except RecursionError:
+        raise _refused("it refers too deeply") from None
 
 
 def check(text: bytes) -> None:
@@ -48,140 +55,163 @@ def check(text: bytes) -> None:
     Raises:
         BrokerError: code "incompatible".
     """
-    _Reader(text)
+    parse(text)
 
 
-class _Reader:
-    """A schema with the types it names."""
+@dataclass(slots=True, eq=False)
+class Type:
+    """A type of a schema, names replaced by what they stand for.
 
-    def __init__(self, text: bytes) -> None:
-        self.named: dict[str, Schema] = {}
-        try:
-            self.root: Schema = json.loads(text)
-            self._learn(self.root, "", 0)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise BrokerError(
-                f"The schema is not Avro: {error}.",
-                hint="Correct its definition.",
-                code="incompatible",
-            ) from error
+    Attributes:
+        kind: A primitive, or record, enum, fixed, array, map, union.
+        name: Short name of an enum or fixed.
+        fields: Of a record: each field by its name.
+        branches: Of a union; the items of an array or the values of a map.
+        size: Of a fixed.
+        symbols: Of an enum.
+        default: Whether an enum has a symbol for unknown ones.
+    """
 
-    def _learn(self, schema: Schema, space: str, depth: int) -> None:
-        """Collect named types; raises for what is no schema."""
+    kind: str
+    name: str = ""
+    fields: dict[str, Field] = field(default_factory=dict)
+    branches: list[Type] = field(default_factory=list)
+    size: int = 0
+    symbols: frozenset[str] = frozenset()
+    default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a record."""
+
+    type: Type
+    names: tuple[str, ...]
+    default: bool
+
+
+def parse(text: bytes) -> Type:
+    """Parse a schema.
+
+    Raises:
+        BrokerError: code "incompatible": it is none.
+    """
+    if len(text) > MAX_BYTES:
+        raise _refused(f"it is longer than {MAX_BYTES} bytes")
+    try:
+        return _Parser().parse(json.loads(text), "", 0)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _refused(str(error)) from error
+
+
+def _refused(why: str) -> BrokerError:
+    return BrokerError(
+        f"The schema is not Avro: {why}.", hint="Correct its definition.", code="incompatible"
+    )
+
+
+class _Parser:
+    def __init__(self) -> None:
+        self._named: dict[str, Type] = {}
+
+    def parse(self, schema: Any, space: str, depth: int) -> Type:
         if depth > MAX_DEPTH:
             raise ValueError("it is nested too deeply")
         if isinstance(schema, list):
-            for branch in schema:
-                self._learn(branch, space, depth + 1)
-        elif isinstance(schema, str):
-            if schema not in PRIMITIVES and self.find(schema, space) is None:
-                raise ValueError(f"type {schema!r} is not known")
-        else:
-            self._learn_object(schema, space, depth)
-
-    def _learn_object(self, schema: Mapping[str, Any], space: str, depth: int) -> None:
+            return Type("union", branches=[self.parse(one, space, depth + 1) for one in schema])
+        if isinstance(schema, str):
+            return self._find(schema, space)
         kind = schema["type"]
-        if kind in ("record", "error", "enum", "fixed"):
-            name, space = _full_name(schema, space)
-            self.named[name] = schema
-            for field in schema["fields"] if kind in ("record", "error") else ():
-                self._learn(field["type"], space, depth + 1)
-                _check_default(field)
-        elif kind == "array":
-            self._learn(schema["items"], space, depth + 1)
-        elif kind == "map":
-            self._learn(schema["values"], space, depth + 1)
-        else:
-            self._learn(kind, space, depth + 1)
+        if kind in ("record", "error"):
+            return self._record(schema, space, depth)
+        if kind in ("enum", "fixed"):
+            symbols = frozenset(schema["symbols"]) if kind == "enum" else frozenset[str]()
+            size = int(schema["size"]) if kind == "fixed" else 0
+            found = Type(kind, size=size, symbols=symbols, default="default" in schema)
+            self._name(found, schema, space)
+            return found
+        if kind in ("array", "map"):
+            inner = schema["items" if kind == "array" else "values"]
+            return Type(kind, branches=[self.parse(inner, space, depth + 1)])
+        return self.parse(kind, space, depth + 1)
 
-    def find(self, name: str, space: str = "") -> Schema | None:
-        """The type of a name, None for a primitive or an unknown one."""
-        found = self.named.get(f"{space}.{name}" if space and "." not in name else name)
-        return found if found is not None else self.named.get(name)
+    def _find(self, name: str, space: str) -> Type:
+        if name in PRIMITIVES:
+            return Type(name)
+        full = f"{space}.{name}" if space and "." not in name else name
+        found = self._named.get(full) or self._named.get(name)
+        if found is None:
+            raise ValueError(f"type {name!r} is not known")
+        return found
 
-    def resolve(self, schema: Schema) -> Schema:
-        """The type itself, whatever way it is written."""
-        while True:
-            if isinstance(schema, str):
-                if schema in PRIMITIVES:
-                    return {"type": schema}
-                short = schema.rpartition(".")[2]
-                known = (s for n, s in self.named.items() if n.rpartition(".")[2] == short)
-                return self.named[schema] if schema in self.named else next(known)
-            if isinstance(schema, dict) and not _plain(schema["type"]):
-                schema = schema["type"]
-                continue
-            return schema
+    def _name(self, found: Type, schema: Mapping[str, Any], space: str) -> str:
+        """Make a type known by its name; returns the namespace inside it."""
+        name = str(schema["name"])
+        if "." not in name:
+            space = schema.get("namespace", space)
+            name = f"{space}.{name}" if space else name
+        self._named[name] = found
+        inside, _, found.name = name.rpartition(".")
+        return inside
 
-    def reads(self, writer: _Reader) -> bool:
-        """Whether this schema can read what the other one wrote."""
-        return _reads(self, self.root, writer, writer.root, set())
-
-
-def _plain(kind: Schema) -> bool:
-    """Whether a `type` is the name of a kind rather than a schema of its own."""
-    kinds = ("record", "error", "enum", "fixed", "array", "map")
-    return isinstance(kind, str) and (kind in PRIMITIVES or kind in kinds)
-
-
-def _full_name(schema: Mapping[str, Any], space: str) -> tuple[str, str]:
-    name = schema["name"]
-    if "." in name:
-        return name, name.rpartition(".")[0]
-    space = schema.get("namespace", space)
-    return (f"{space}.{name}" if space else name), space
+    def _record(self, schema: Mapping[str, Any], space: str, depth: int) -> Type:
+        found = Type("record")
+        space = self._name(found, schema, space)
+        for one in schema["fields"]:
+            _check_default(one)
+            names = (str(one["name"]), *one.get("aliases", ()))
+            inner = self.parse(one["type"], space, depth + 1)
+            found.fields[names[0]] = Field(inner, names, "default" in one)
+        return found
 
 
-def _check_default(field: Mapping[str, Any]) -> None:
+def _check_default(one: Mapping[str, Any]) -> None:
     """A union's default is of its first type, as Avro's Java library insists."""
-    kind = field["type"]
-    if "default" in field and isinstance(kind, list) and kind:
-        default = field["default"]
-        if (default is None) != (kind[0] == "null"):
-            raise ValueError(f"the default of {field['name']!r} is not of its first type")
+    kind = one["type"]
+    if (
+        "default" in one
+        and isinstance(kind, list)
+        and kind
+        and (one["default"] is None) != (kind[0] == "null")
+    ):
+        raise ValueError(f"the default of {one['name']!r} is not of its first type")
 
 
-def _reads(
-    reader: _Reader, new: Schema, writer: _Reader, old: Schema, open_: set[tuple[int, int]]
-) -> bool:
-    new, old = reader.resolve(new), writer.resolve(old)
-    if isinstance(old, list):
-        return all(_reads(reader, new, writer, branch, open_) for branch in old)
-    if isinstance(new, list):
-        return any(_reads(reader, branch, writer, old, open_) for branch in new)
-    kind = new["type"]
-    if kind != old["type"]:
-        return old["type"] in PROMOTED.get(kind, ())
-    if kind == "array":
-        return _reads(reader, new["items"], writer, old["items"], open_)
-    if kind == "map":
-        return _reads(reader, new["values"], writer, old["values"], open_)
-    if kind == "fixed":
-        return bool(_short(new) == _short(old) and new["size"] == old["size"])
-    if kind == "enum":
-        known = set(old["symbols"]) <= set(new["symbols"]) or "default" in new
-        return _short(new) == _short(old) and known
-    if kind in ("record", "error"):
-        if (id(new), id(old)) in open_:
-            return True
-        open_ = open_ | {(id(new), id(old))}
-        return all(_reads_field(reader, field, writer, old, open_) for field in new["fields"])
-    return True
+class _Comparison:
+    """One direction of a comparison; records met before count as they came out."""
 
+    def __init__(self) -> None:
+        self._steps = 0
+        self._records: dict[tuple[Type, Type], bool] = {}
 
-def _reads_field(
-    reader: _Reader,
-    field: Mapping[str, Any],
-    writer: _Reader,
-    old: Mapping[str, Any],
-    open_: set[tuple[int, int]],
-) -> bool:
-    names = {field["name"], *field.get("aliases", ())}
-    for candidate in old["fields"]:
-        if candidate["name"] in names:
-            return _reads(reader, field["type"], writer, candidate["type"], open_)
-    return "default" in field
+    def reads(self, new: Type, old: Type) -> bool:
+        self._steps += 1
+        if self._steps > MAX_STEPS:
+            raise _refused("comparing it takes too long")
+        if old.kind == "union":
+            return all(self.reads(new, branch) for branch in old.branches)
+        if new.kind == "union":
+            return any(self.reads(branch, old) for branch in new.branches)
+        if new.kind != old.kind:
+            return old.kind in PROMOTED.get(new.kind, ())
+        if new.kind in ("array", "map"):
+            return self.reads(new.branches[0], old.branches[0])
+        if new.kind == "fixed":
+            return new.name == old.name and new.size == old.size
+        if new.kind == "enum":
+            return new.name == old.name and (old.symbols <= new.symbols or new.default)
+        return new.kind != "record" or self._reads_record(new, old)
 
+    def _reads_record(self, new: Type, old: Type) -> bool:
+        known = self._records.get((new, old))
+        if known is None:
+            self._records[new, old] = True  # while it is compared: a type may contain itself
+            known = all(self._reads_field(one, old) for one in new.fields.values())
+            self._records[new, old] = known
+        return known
 
-def _short(schema: Mapping[str, Any]) -> str:
-    return str(schema["name"]).rpartition(".")[2]
+    def _reads_field(self, one: Field, old: Type) -> bool:
+        for name in one.names:
+            if name in old.fields:
+                return self.reads(one.type, old.fields[name].type)
+        return one.default
