@@ -111,15 +111,12 @@ def test_a_tree_of_a_billion_leaves() -> None:
     assert not both_ways(chain(40, "int"), chain(40, "string"))
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (text(["string"] * 400 + ["int"]), text(["int"] * 400)),
-        (chain(2000, "int", width=1), chain(2000, "int", width=1)),
-    ],
-    ids=["wide", "deep"],
-)
-def test_too_much_work(one: bytes, other: bytes) -> None:
+def test_a_long_chain() -> None:
+    assert both_ways(chain(2000, "int", width=1), chain(2000, "int", width=1))
+
+
+def test_too_much_work() -> None:
+    """Each branch of one union is compared with each of the other."""
     with pytest.raises(BrokerError) as caught:
-        both_ways(one, other)
+        both_ways(text(["string"] * 400 + ["int"]), text(["int"] * 400))
     assert caught.value.code == "incompatible"
