@@ -26,8 +26,9 @@ SETTLE_S = 0.06
 """After it the newest status speaks of the time after a kill."""
 ACKED = 1000
 """Lines that a round must have acknowledged."""
-FIRST, BURST, LAST = 200, 1100, 200
-"""Lines before the first fault, around each fault, and behind the last one."""
+FIRST, BURST, LAST = 200, 1100, 1000
+"""Lines before the first fault, around each fault, and behind the last one: these alone make `ACKED`,
+however little a killed writer had acknowledged."""
 BACK_S = 60.0
 """How long it may take to go on after a fault; the JVM of a real Pulsar included."""
 
