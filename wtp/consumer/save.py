@@ -213,12 +213,23 @@ def _chat(item: Item, content_type: str) -> bool:
     return item.kind == "chat"
 
 
+def _looks_like_key(item: Item) -> bool | None:
+    """Whether decoding can start at a message that is not ours; None for a damaged one of ours."""
+    if not item.foreign:
+        return None
+    if item.content_type != "video/h264":
+        return True
+    from wtp.media.h264 import SLICE_IDR, nal_types
+
+    return SLICE_IDR in nal_types(item.message.payload)
+
+
 def _index_line(item: Item, offset: int) -> str:
     obj = item.obj
     values = {
         "seq": obj.seq if obj else None,
         "capture_us": item.stamp("capture_us"),
-        "key": obj.key if obj else None,
+        "key": obj.key if obj else _looks_like_key(item),
         "offset": offset,
         "size": item.size_bytes,
         "duration_us": (obj.duration_us or None) if obj else None,
