@@ -27,8 +27,8 @@ SETTLE_S = 0.06
 ACKED = 1000
 """Lines that a round must have acknowledged."""
 FIRST, BURST, LAST = 200, 1100, 1000
-"""Lines before the first fault, around each fault, and behind the last one: these alone make `ACKED`,
-however little a killed writer had acknowledged."""
+"""Lines before the first fault, around each fault, and behind the last one. The last ones alone
+make `ACKED`, however little a killed writer had acknowledged."""
 BACK_S = 60.0
 """How long it may take to go on after a fault; the JVM of a real Pulsar included."""
 
