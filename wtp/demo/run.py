@@ -18,7 +18,7 @@ from wtp.config.keys import variables
 from wtp.config.schema import Settings
 from wtp.demo.figures import ledgers, measured
 from wtp.demo.plan import PUBLISHER_NAME, DemoOptions, Plan, prepare
-from wtp.errors import WtpError
+from wtp.errors import BrokerUnavailable, WtpError
 
 Snapshot = dict[str, Any]
 
@@ -126,6 +126,8 @@ class Demo:
         if self._ending:
             await kept.stop()
         await kept.run()
+        if kept.error is not None and kept.error.exit_code == BrokerUnavailable.exit_code:
+            await kept.run()  # the broker was away when it started: now as after any other end
 
     def _maker(self, plan: Plan, name: str) -> Callable[[], Child]:
         env = _neutral()
