@@ -172,6 +172,8 @@ async def test_an_opening_that_hangs_is_given_up_for_a_new_client(
     watching = asyncio.create_task(link.watch())
     await until(lambda: len(FakeClient.made) > 1)
     await opening
+    assert not old.closed, "it would forget what it was asked, and a thread would wait for ever"
+    hanging.set()
     assert route.producer in [cast(Producer, one) for one in FakeClient.made[-1].opened]
     await until(lambda: old.closed)
     watching.cancel()

@@ -30,6 +30,8 @@ PATIENCE_S = 1.0
 """How long a lost producer may take to come back by itself while the broker answers."""
 HANG_S, LONGEST_HANG_S = 3.0, 24.0
 """How long opening a producer may take while the broker answers; doubled after each new client."""
+OPENED_S, OPENED_LAST_S = 30.0, 3.0
+"""How long a client that was left behind may take to answer what it was asked; at the end."""
 SILENCE_S = 10.0
 """How long a producer may be connected to a broker that answers, and get no receipt."""
 FIRST_WAIT_S, LAST_WAIT_S = 0.1, 1.0
@@ -68,6 +70,12 @@ def _say(route: Route, attaching: asyncio.Task[None]) -> None:
         log.warning("%s has no producer: %s", route.track, error)
 
 
+def _unwanted(work: asyncio.Task[Producer]) -> None:
+    """A producer that nobody waits for: its client will be closed, and it with it."""
+    if not work.cancelled():
+        work.exception()
+
+
 def writer(route: Route) -> str:
     """The producer name of a reliable route: its track and publisher run.
 
@@ -98,7 +106,11 @@ class BrokerLink:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing: set[asyncio.Task[Any]] = set()
         """Old clients that are being closed."""
+        self._asked: dict[BrokerClient, set[asyncio.Task[Producer]]] = {}
+        """Producers that a client was asked to open."""
         self._hang_s = HANG_S
+        self._until = float("inf")
+        """When no client waits any longer for what it was asked (loop time)."""
         self._left = asyncio.Event()
         """Set when the present client is left behind."""
         self._lost_since: float | None = None
@@ -186,41 +198,43 @@ class BrokerLink:
                 await route.failed.close()
                 route.failed = None
             return await self._or_left(
-                client.producer(route.topic, name=writer(route), max_pending=4 * LIVE_PENDING)
+                client,
+                client.producer(route.topic, name=writer(route), max_pending=4 * LIVE_PENDING),
             )
         producer = self._shared.get(route.topic)
         if producer is None:
-            opened = await self._or_left(client.producer(route.topic, max_pending=LIVE_PENDING))
+            opened = await self._or_left(
+                client, client.producer(route.topic, max_pending=LIVE_PENDING)
+            )
             producer = self._shared.setdefault(route.topic, opened)
             if producer is not opened:
                 self._spawn(opened.close())
         return producer
 
-    async def _or_left(self, opening: Coroutine[Any, Any, Producer]) -> Producer:
-        """Wait for a producer as long as its client is used: a closed one may never answer.
+    async def _or_left(
+        self, client: BrokerClient, opening: Coroutine[Any, Any, Producer]
+    ) -> Producer:
+        """Wait for a producer as long as its client is used.
 
         Raises:
             WtpError: It cannot be opened; `code` is `closed` when the client was left behind.
         """
         left = self._left
         work = asyncio.get_running_loop().create_task(opening)
+        asked = self._asked.setdefault(client, set())
+        asked.add(work)
         leaving = asyncio.get_running_loop().create_task(left.wait())
         try:
             await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             leaving.cancel()
             if left.is_set() or not work.done():
-                work.cancel()
-                self._closing.add(work)
-                work.add_done_callback(self._forget)
+                work.add_done_callback(_unwanted)
+            else:
+                asked.discard(work)
         if left.is_set():
             raise BrokerUnavailable("The client was left behind.", code="closed")
         return work.result()
-
-    def _forget(self, work: asyncio.Task[Any]) -> None:
-        self._closing.discard(work)
-        if not work.cancelled():
-            work.exception()
 
     def remove(self, route: Route) -> None:
         """A route ended; its producer is closed unless others share it."""
@@ -303,18 +317,39 @@ class BrokerLink:
         self._left.set()
         self._left = asyncio.Event()
         self._shared.clear()
+        producers = {route.producer for route in self._routes if route.producer}
         for route in self._routes:
             if isinstance(route, ReliableRoute):
+                producers |= {route.failed} if route.failed else set()
                 route.failed = None
             route.attach(None)
-        closing = asyncio.get_running_loop().create_task(old.close())
+        closing = asyncio.get_running_loop().create_task(self._close_old(old, producers))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
+
+    async def _close_old(self, old: BrokerClient, producers: set[Producer]) -> None:
+        """Close a client that was left behind.
+
+        Not while it is opening producers: it would forget the question, and the thread that asked
+        would wait for ever and hold up the end of the process.
+        """
+        asked = {work for work in self._asked.pop(old, set()) if not work.done()}
+        loop = asyncio.get_running_loop()
+        until = loop.time() + OPENED_S
+        if asked:
+            for producer in producers:
+                self._spawn(producer.close())
+        while asked and loop.time() < min(until, self._until):
+            _, asked = await asyncio.wait(asked, timeout=WATCH_S)
+        await old.close()
+        for work in asked:
+            work.cancel()
 
     async def close(self) -> None:
         """Close all producers; what they hold is sent first, within the client's time-out."""
         for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._closing, return_exceptions=True)
+        self._until = asyncio.get_running_loop().time() + OPENED_LAST_S
         with contextlib.suppress(WtpError):
-            await self._client.close()
+            await self._close_old(self._client, set())
+        await asyncio.gather(*self._closing, return_exceptions=True)
