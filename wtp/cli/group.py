@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -26,6 +27,13 @@ Start with `wtp demo`. Every command has its own --help.
 
 ROOT_ONLY = {"install_completion", "show_completion"}
 """Options that Typer gives to every app, and that make sense once."""
+
+_OS_HINTS = {
+    errno.ENOSPC: "Free some space, or write elsewhere.",
+    errno.EDQUOT: "Free some space, or write elsewhere.",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n).",
+    errno.ENFILE: "Close programs: this machine has too many files open.",
+}
 
 
 @contextmanager
@@ -146,7 +154,8 @@ def report(error: BaseException) -> int:
         return INTERRUPTED
     if isinstance(cause, OSError) and cause.strerror:
         where = f"{cause.filename}: " if cause.filename else ""
-        complain(f"{where}{cause.strerror}.", "WTP_DEBUG=1 shows where this comes from.")
+        hint = _OS_HINTS.get(cause.errno or 0, "WTP_DEBUG=1 shows where this comes from.")
+        complain(f"{where}{cause.strerror}.", hint)
         return 1
     complain(
         f"Unexpected {type(cause).__name__}: {cause}",

@@ -83,6 +83,12 @@ ConfigFile = Annotated[
     ),
 ]  # fmt: skip
 _TOPIC = "Topic to topic"
+_TOPIC_FLAGS = {"topic": "--topic", "to": "--to", "subscription": "--subscription"}
+_HTTP_FLAGS = {
+    "listen": "--listen",
+    "in_flight": "--in-flight",
+    "send_to_pulsar": "--send-to-pulsar or --return",
+}
 KindOption = Annotated[
     Kind | None,
     typer.Option("--kind", help="Kind of the objects; default: the built-in's own, or video."),
@@ -157,11 +163,7 @@ def serve(
     from wtp.processor.code import CodeSpec
 
     spec = CodeSpec.parse(code)
-    own = [name for name, text in (("--topic", topic), ("--to", to)) if text]
-    if subscription:
-        own.append("--subscription")
-    if own and not from_topic:
-        raise UsageError(f"{own[0]} goes with --from-topic.", hint="Add --from-topic.")
+    _check_form(ctx, from_topic)
     from wtp.ui import processor as shown
 
     role: Processor | Worker
@@ -184,6 +186,17 @@ def serve(
         line=shown.line,
         summary=shown.summary,
     )
+
+
+def _check_form(ctx: typer.Context, from_topic: bool) -> None:
+    """Refuse flags of the one form with the other, which would have no effect."""
+    for name, flag in _HTTP_FLAGS.items() if from_topic else _TOPIC_FLAGS.items():
+        source = ctx.get_parameter_source(name)
+        if source is None or source.name != "COMMANDLINE":
+            continue
+        if from_topic:
+            raise UsageError(f"{flag} is for HTTP, not for --from-topic.", hint=f"Omit {flag}.")
+        raise UsageError(f"{flag} goes with --from-topic.", hint="Add --from-topic.")
 
 
 for _kind in Kind:

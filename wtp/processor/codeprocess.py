@@ -23,6 +23,9 @@ log = logging.getLogger("wtp.processor")
 LOAD_S = 60.0
 """How long importing user code may take; large models are read from disk then."""
 
+SAY_LOADING_S = 5.0
+"""An import that takes longer is told, so that nobody takes it for a hang of ours."""
+
 END_S = 1.0
 """How long a process may take to end by itself."""
 
@@ -73,11 +76,13 @@ class CodeProcess(asyncio.Protocol):
         try:
             await self._spawn(ours, theirs, max_memory_bytes)
             meta = {"code": spec.text, "kind": kind.value, "source": source}
-            what, said, _ = await self._ask(pack(What.LOAD, meta), LOAD_S)
+            what, said, _ = await self._load(pack(What.LOAD, meta), spec)
         except CodeFailed as error:
             await self.close()
+            late = error.code == "timeout"
+            why = f"importing it took longer than {LOAD_S:g} s." if late else error.message
             raise CodeMissing(
-                f"{spec.text} cannot be loaded: {error.message}",
+                f"{spec.text} cannot be loaded: {why}",
                 hint="Check what it does when it is imported.",
             ) from error
         except BaseException:
@@ -121,6 +126,18 @@ class CodeProcess(asyncio.Protocol):
     def pid(self) -> int:
         """Its process id; 0 before the start."""
         return self._process.pid if self._process else 0
+
+    async def _load(self, pieces: list[bytes], spec: CodeSpec) -> Answer:
+        """Have the code imported, and say so when that takes long."""
+        loop = asyncio.get_running_loop()
+        notice = loop.call_later(
+            SAY_LOADING_S, log.info, "%s is still being imported; up to %g s are given.",
+            spec.text, LOAD_S,
+        )  # fmt: skip
+        try:
+            return await self._ask(pieces, LOAD_S)
+        finally:
+            notice.cancel()
 
     async def apply(self, parcel: Parcel, timeout_s: float) -> Answer:
         """Give it an object and wait for what it makes of it; one caller at a time.

@@ -27,6 +27,7 @@ MOST_FRAMES = 6
 """Frames of a user's traceback that are told."""
 
 MAX_MESSAGE = 1500
+_ABSENT_HINT = "Check the name, put its folder into PYTHONPATH, or write file.py:function."
 MODULE_NAME = "wtp_user_code"
 _OWN = str(Path(__file__).resolve().parent.parent)
 _BUILTIN = str(Path(__file__).resolve().parent / "builtin")
@@ -69,9 +70,9 @@ def load(spec: CodeSpec, kind: Kind, source: str | None = None) -> Loaded:
     except (KeyboardInterrupt, MemoryError):
         raise
     except BaseException as error:
-        raise UsageError(
-            f"{spec.text} cannot be imported: {describe(error)}", hint="Mend it and try again."
-        ) from error
+        absent = isinstance(error, ModuleNotFoundError) and error.name == spec.target.split(".")[0]
+        hint = _ABSENT_HINT if absent and not spec.is_file else "Mend it and try again."
+        raise UsageError(f"{spec.text} cannot be imported: {describe(error)}", hint=hint) from error
     call: Any = module
     for part in spec.function.split("."):
         call = getattr(call, part, None)
