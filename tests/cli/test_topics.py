@@ -225,7 +225,7 @@ def test_retention(text: str, kept: tuple[int, int]) -> None:
     assert parse_retention(text) == kept
 
 
-@pytest.mark.parametrize("text", ["", "soon", "1h,", "1h;1GB"])
+@pytest.mark.parametrize("text", ["", "soon", "1h,", "1h;1GB", "5", "24h,2"])
 def test_no_retention(text: str) -> None:
     with pytest.raises(typer.BadParameter):
         parse_retention(text)

@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
@@ -117,6 +118,8 @@ def parse_retention(text: str) -> tuple[int, int]:
     """
     minutes = mb = -1
     for part in text.replace("/", ",").split(","):
+        if re.fullmatch(r"0*[1-9][0-9.]*\s*", part.lstrip()):  # of what? minutes would delete data
+            raise typer.BadParameter(f"{part!r} has no unit; write {part}h or {part}GB.")
         try:
             minutes = max(1, round(parse_seconds(part) / 60)) if parse_seconds(part) else 0
         except typer.BadParameter:

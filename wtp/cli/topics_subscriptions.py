@@ -71,13 +71,17 @@ def parse_target(text: str) -> Target:
     return max(0, round(moment.timestamp() * 1000))
 
 
+def _moment(unix_ms: int | None) -> str | None:
+    """A time as RFC 3339 in UTC."""
+    if unix_ms is None:
+        return None
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds")
+
+
 def _values(one: SubscriptionState) -> dict[str, Any]:
     """A subscription as plain values."""
     values = asdict(one)
-    active_ms = values.pop("active_ms")
-    active = None
-    if active_ms is not None:
-        active = datetime.fromtimestamp(active_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    active = _moment(values.pop("active_ms"))
     return {
         "name": one.name,
         "type": values.pop("kind") or None,
@@ -160,16 +164,24 @@ def reset(
     if not yes:
         agree(f"{subscription!r} of {topic} is not moved", f"Move {subscription!r} of {topic}?")
 
-    async def work(client: Client) -> SubscriptionState:
-        from wtp.broker.subscriptions import reset as move
-        from wtp.broker.subscriptions import state
+    async def work(client: Client) -> tuple[int, int | None]:
+        from wtp.broker import subscriptions as verbs
 
-        await found(client, topic, lambda: move(client, topic, subscription, to))
-        return await state(client, topic, subscription)
+        await found(client, topic, lambda: verbs.reset(client, topic, subscription, to))
+        backlog = (await verbs.state(client, topic, subscription)).backlog
+        following: list[verbs.Peeked] = []
+        if backlog and isinstance(to, int):
+            following = await verbs.peek_backlog(client, topic, subscription, 1)
+        return backlog, following[0].publish_ms if following else None
 
-    after = asking(settings, work)
-    values = {"name": topic, "subscription": subscription, "to": to, "backlog": after.backlog}
-    show(values, f"moved {subscription} of {topic}: backlog {after.backlog}", output)
+    backlog, next_ms = asking(settings, work)
+    following = _moment(next_ms)
+    values = {
+        "name": topic, "subscription": subscription, "to": to, "backlog": backlog,
+        "next_published": following,
+    }  # fmt: skip
+    from_when = f", the next one published at {following}" if following else ""
+    show(values, f"moved {subscription} of {topic}: backlog {backlog}{from_when}", output)
 
 
 def unsubscribe(
