@@ -108,6 +108,9 @@ async def test_what_is_shown_to_a_broker(
     [
         (answering(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "no-pulsar", "is an HTTP server"),
         (answering(b"SSH-2.0-OpenSSH_9\r\n"), "no-pulsar", "does not answer as a Pulsar does"),
+        (answering(b"SSH-2.0-OpenSSH_9\r\n", close=False), "no-pulsar", "as a Pulsar does"),
+        (answering(b"220", close=False), "no-pulsar", "as a Pulsar does"),
+        (answering(b"\x15\x03\x03\0\2\2P", close=False), "tls-wanted", "wants TLS"),
         (answering(b"\0\0\0\4"), "no-pulsar", "does not answer as a Pulsar does"),
         (answering(command(Cmd.ERROR, Connected())), "no-pulsar", "as a Pulsar does"),
         (answering(b"x" * 200_000), "no-pulsar", "does not answer as a Pulsar does"),

@@ -188,17 +188,32 @@ async def _secure(place: Address, writer: asyncio.StreamWriter, context: ssl.SSL
 async def _ask(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hello: _Connect
 ) -> bytes:
-    """Send CONNECT; return what came first, empty when the connection was closed instead."""
-    async with asyncio.timeout(ANSWER_S):
-        writer.write(command(Cmd.CONNECT, hello))
-        await writer.drain()
-        first = await reader.read(4096)
-        while len(first) < 4 or 4 + int.from_bytes(first[:4]) > len(first):
-            more = await reader.read(4096)
-            if not more or len(first) > MAX_ANSWER_BYTES:
-                break
-            first += more
+    """Send CONNECT; return what came first, empty when the connection was closed instead.
+
+    Who greets in another protocol and then waits for us is not waited for.
+
+    Raises:
+        TimeoutError: Nothing came.
+    """
+    first = b""
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            writer.write(command(Cmd.CONNECT, hello))
+            await writer.drain()
+            while len(first) < 4 or len(first) - 4 < _size(first) <= MAX_ANSWER_BYTES:
+                more = await reader.read(4096)
+                if not more:
+                    break
+                first += more
+    except TimeoutError:
+        if not first:
+            raise
     return first
+
+
+def _size(frame: bytes) -> int:
+    """Bytes that a frame announces behind its first four."""
+    return int.from_bytes(frame[:4])
 
 
 MAX_ANSWER_BYTES = 64 * 1024
