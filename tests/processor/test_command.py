@@ -100,6 +100,8 @@ def test_the_original_configuration_file(wtp_process: Processes, tmp_path: Path)
         (("chat", "--code", "motion"), 2, "motion is for video and screen, not for chat."),
         (("video", "--listen", "0.0.0.0:0"), 2, "there is no authentication"),
         (("video", "--topic", "x"), 2, "--topic goes with --from-topic."),
+        (("video", "--from-topic", "--listen", "127.0.0.1:0"), 2, "--listen is for HTTP"),
+        (("video", "--from-topic", "--return"), 2, "--return is for HTTP"),
         (("video", "--code", "wtp_no_such_module:f"), 2, "No module named 'wtp_no_such_module'"),
         (("new", "1.py"), 2, "cannot be imported by Python"),
         (("test", "motion", "nowhere"), 2, "There is no recording nowhere."),
@@ -140,6 +142,19 @@ def test_new_test_and_bench(
     words = ["processor", "bench", "mine.py", "--kind", "chat", "--duration", "0.3s", "-o", "json"]
     assert invoke(words) == 0
     assert json.loads(capfd.readouterr().out)["code"]["objects_per_s"] > 1
+
+
+def test_code_that_hangs_has_no_speed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("wtp.processor.measure.MOST_S", 0.3)
+    monkeypatch.chdir(tmp_path)
+    user_code(tmp_path, "import time\ndef process(text: str): time.sleep(3600)")
+    assert invoke(["processor", "bench", "mine.py", "--kind", "chat"]) == 1
+    said = capfd.readouterr().err
+    assert "error: mine took longer than 0.3 s for one object." in said
+    assert "hint: " in said
+    assert "Traceback" not in said
 
 
 SNAPSHOT: dict[str, Any] = {
