@@ -277,11 +277,15 @@ def consume(
 def _full_name(topic: str, settings: Settings) -> str:
     """A topic's full name; one without a slash is a topic of the room."""
     from wtp.broker.naming import parse_topic, room_namespace
+    from wtp.model import check_name
 
     if topic and "/" not in topic:
         space = room_namespace(settings.topics.template, settings.rooms.room)
         topic = f"persistent://{space}/{topic}"
-    return str(parse_topic(topic)) if topic else ""
+    if topic:
+        return str(parse_topic(topic))
+    check_name("room", settings.rooms.room)
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
