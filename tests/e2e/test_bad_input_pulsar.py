@@ -6,11 +6,15 @@ none, tokens, TLS), tests/replayer, tests/services, tests/processor, tests/cli/t
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
 from tests.e2e.stage import Stage
 from tests.e2e.test_bad_input import Case, check_error
 from tests.processes import Process
+from wtp.cli.group import report
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -50,3 +54,10 @@ def test_code_that_is_not_there_says_where_it_is_looked_for(stage: Stage) -> Non
             ),
         ],
     )
+
+
+def test_a_full_disk_is_no_fault_of_wtp(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) == 1
+    said = capsys.readouterr().err
+    assert "error: No space left on device." in said
+    assert "hint: Free some space" in said

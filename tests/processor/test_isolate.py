@@ -146,6 +146,19 @@ async def test_code_that_cannot_be_loaded_is_told(tmp_path: Path, text: str, sai
     assert caught.value.hint
 
 
+async def test_an_import_that_blocks_is_told_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("wtp.processor.codeprocess.SAY_LOADING_S", 0.2)
+    monkeypatch.setattr("wtp.processor.codeprocess.LOAD_S", 0.5)
+    caplog.set_level("INFO", "wtp.processor")
+    runner = make_runner(code(tmp_path, "import time; time.sleep(3600)"), Kind.CHAT)
+    with pytest.raises(CodeMissing, match=r"importing it took longer than 0\.5 s") as caught:
+        await runner.start()
+    assert caught.value.hint
+    assert "is still being imported" in caplog.text
+
+
 async def test_an_edit_is_loaded_and_a_broken_one_keeps_the_last_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
