@@ -17,7 +17,7 @@ from wtp.broker.access import Address, addresses, shown, ssl_context, token
 from wtp.broker.accessfaults import not_authenticated, untrusted
 from wtp.clock import monotonic_us
 from wtp.config.schema import BrokerSettings
-from wtp.errors import BrokerError, BrokerUnavailable, NotFound, Refused, WtpError
+from wtp.errors import BrokerError, BrokerUnavailable, NotFound, Refused, UsageError, WtpError
 
 HEARTBEAT_S = 10.0
 """Pause between two pings; without an answer within half of it the line is lost. Pulsar ends
@@ -180,13 +180,22 @@ class Door:
 
 
 def api_url(broker: BrokerSettings) -> str:
-    """The API's address: as set, or where the admin API is."""
+    """The API's address: as set, or where the admin API is.
+
+    Raises:
+        UsageError: The admin URL is none of HTTP.
+    """
     if broker.websocket:
         scheme, colon, rest = broker.websocket.partition("://")
         if "/" not in rest.rstrip("/"):
             rest = rest.rstrip("/") + API
         return f"{scheme}{colon}{rest}"
     url = broker.admin.rstrip("/")
+    if not url.startswith(("http://", "https://")):
+        raise UsageError(
+            f"{broker.admin!r} is not an admin URL.",
+            hint="Write http://HOST:PORT, port 8080 mostly.",
+        )
     for web, scheme in (("https://", "wss://"), ("http://", "ws://")):
         url = url.replace(web, scheme)
     return url + API

@@ -37,7 +37,11 @@ def _check_template(template: str) -> str:
 
 
 def _check_dead_letter(template: str) -> str:
-    return _check_template(template) if template else template
+    if template and not _TOPIC.fullmatch(template.replace("{room}", "r").replace("{kind}", "k")):
+        raise ValueError(
+            f"{template!r} is no topic; write persistent://public/{{room}}/{{kind}}-dead"
+        )
+    return template
 
 
 _HTTP = re.compile(r"https?://[^/\s]+(/\S*)?")

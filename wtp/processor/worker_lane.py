@@ -124,14 +124,14 @@ class Lane:
         try:
             obj = from_properties(message.properties, message.payload)
         except WireError as error:
-            self._drop(message, "not-wtp" if error.code == "not-wtp" else "damaged")
+            self._drop_aloud(message, "not-wtp" if error.code == "not-wtp" else "damaged", error)
             return
         if not self._named:
             self._drop(message, "not-wtp")
             return
         chain = chained(obj.attributes.get(CHAIN, ""), self._port.places.code)
         if chain is None:
-            self._drop(message, "cycle")
+            self._drop_aloud(message, "cycle", "it has been through this code before")
             return
         try:
             made = await self._made(parcel)
@@ -171,6 +171,12 @@ class Lane:
                 log.debug("waiting for the code: %s", error)
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, LAST_WAIT_S)
+
+    def _drop_aloud(self, message: Received, reason: str, why: object) -> None:
+        """Drop an input, and say it the first time."""
+        if reason not in self._port.figures.ledger.dropped:
+            log.warning("%s: a message is left out (%s): %s", message.topic, reason, why)
+        self._drop(message, reason)
 
     def _drop(self, message: Received, reason: str) -> None:
         self._port.figures.ledger.drop(reason)

@@ -105,6 +105,8 @@ async def ask(
         return Fault(GARBAGE, "the answer is shorter than it said")
     except (aiohttp.ClientResponseError, aiohttp.InvalidURL) as error:
         return Fault(GARBAGE, f"no HTTP: {_words(error)}")
+    except aiohttp.ClientConnectorError as error:
+        return Fault(DOWN, f"nothing listens at {error.host}:{error.port}")
     except (aiohttp.ClientError, OSError) as error:
         return Fault(DOWN, f"no connection: {_words(error)}")
     except ValueError as error:
