@@ -107,7 +107,7 @@ def refusal(
         return _missing(reason, path)
     if status in {502, 503, 504}:
         return BrokerUnavailable(reason, hint="Wait until it has started, then try again.")
-    if not said and status in {400, 500, 501, 505}:
+    if not said and status in {400, 501, 505}:
         return BrokerUnavailable(
             f"{place.url} answers with HTTP status {status}, not as a Pulsar does.",
             hint="Give the port of the admin API (8080 mostly) with --admin.",
