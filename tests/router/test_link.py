@@ -135,7 +135,7 @@ async def test_producers_that_stay_away_are_opened_anew() -> None:
     await until(lambda: old.closed)
     assert link.reopened == 1
     resent = next(p for p in FakeClient.made[1].opened if p.topic == "c")
-    assert resent.seqs == [1]
+    await until(lambda: resent.seqs == [1])
     old.opened[1].receipt()
     assert routes[1].last_seq == 0, "a receipt of the old client is no receipt"
     resent.receipt()
