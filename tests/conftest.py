@@ -235,12 +235,16 @@ def factory_pulsar(shared_pulsar: SharedPulsar) -> RealPulsar:
 
 @pytest.fixture(autouse=True)
 def _pulsars_stay(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Keep the real Pulsars that a test uses from being restarted under it."""
+    """Keep the real Pulsars that a test uses from being restarted under it.
+
+    The contract's `target` does that itself: twice would wait for itself.
+    """
     names = request.fixturenames
     shared = request.config.stash[_shared_pulsar]
+    used = set() if "target" in names else _pulsars_of(request.node)
     with ExitStack() as stack:
         for fixture, variant in PULSARS.items():
-            if fixture in names:
+            if variant in used:
                 request.getfixturevalue(fixture)
                 alone = "pulsar_alone" in names
                 stack.enter_context(shared.using(variant, alone=alone))

@@ -18,6 +18,7 @@ import pytest
 
 from tests.e2e.stage import Stage, stage_in
 from tests.processes import Process
+from tests.pulsar import SharedPulsar
 from wtp.consumer.item import PUBLISH_TO_RECEIVE
 
 pytestmark = pytest.mark.e2e
@@ -83,7 +84,9 @@ class Place:
 
 @pytest.fixture(scope="module", params=["embedded", pytest.param("real", marks=pytest.mark.pulsar)])
 def place(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    shared_pulsar: SharedPulsar,
 ) -> Iterator[Any]:
     """Topics of every kind with eight messages, in the embedded broker or a real Pulsar."""
     with stage_in(tmp_path_factory.mktemp(request.param)) as stage:
@@ -94,20 +97,33 @@ def place(
             pulsar_ = request.getfixturevalue("real_pulsar")
             stage.broker_url = stage.env["WTP_BROKER"] = pulsar_.url
             stage.admin_url = stage.env["WTP_ADMIN"] = pulsar_.admin
-        made = stage.command("topics", "create", "marker", "--room", room)
-        assert made.wait() == 0, made.report()
         there = Place(stage, stage.broker_url, room)
-        for kind, payloads in CAME.items():
-            there.send(there.topic(kind), payloads)
-        for kind, after_ms in TIMED.items():
-            payloads = [f"{kind} {after}".encode() for after in after_ms]
-            there.send(there.topic(kind), payloads, [TIMED_MS + after for after in after_ms])
+        with shared_pulsar.using("tuned", alone=False):
+            fill(there)
         yield there
-        for topic in (*map(there.topic, (*CAME, *TIMED)), "marker"):
-            stage.command("topics", "delete", topic, "--yes", "--force", "--room", room).wait()
-        space = f"{stage.admin_url}/admin/v2/namespaces/public/{room}"
-        with urllib.request.urlopen(urllib.request.Request(space, method="DELETE")) as answer:
-            assert answer.status == 204
+        with shared_pulsar.using("tuned", alone=False):
+            empty(there)
+
+
+def fill(there: Place) -> None:
+    """Publish everything."""
+    made = there.stage.command("topics", "create", "marker", "--room", there.room)
+    assert made.wait() == 0, made.report()
+    for kind, payloads in CAME.items():
+        there.send(there.topic(kind), payloads)
+    for kind, after_ms in TIMED.items():
+        payloads = [f"{kind} {after}".encode() for after in after_ms]
+        there.send(there.topic(kind), payloads, [TIMED_MS + after for after in after_ms])
+
+
+def empty(there: Place) -> None:
+    """Delete everything."""
+    for topic in (*map(there.topic, (*CAME, *TIMED)), "marker"):
+        words = ("topics", "delete", topic, "--yes", "--force", "--room", there.room)
+        there.stage.command(*words).wait()
+    space = f"{there.stage.admin_url}/admin/v2/namespaces/public/{there.room}"
+    with urllib.request.urlopen(urllib.request.Request(space, method="DELETE")) as answer:
+        assert answer.status == 204
 
 
 def ended(process: Process) -> Process:
