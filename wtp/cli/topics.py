@@ -208,8 +208,7 @@ def delete(
         try:
             await found(client, topic, lambda: client.delete_topic(topic, force=force))
         except BrokerError as error:
-            # Pulsar says "Topic has 2 connected producers/consumers", which is no code of its own.
-            if error.code != "in-use" and "connected" not in error.message:
+            if error.code != "in-use":
                 raise
             raise BrokerError(
                 f"{topic} has producers or consumers.",
