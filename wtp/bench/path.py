@@ -14,8 +14,9 @@ from typing import Any, Self
 
 from wtp.bench.machine import cpu_s, rss_bytes
 from wtp.broker.connect import administer
+from wtp.broker.rooms import ensure_room
 from wtp.children import Child
-from wtp.config.schema import BrokerSettings
+from wtp.config.schema import BrokerSettings, RoomSettings
 from wtp.errors import WtpError
 
 START_S = 20.0
@@ -90,6 +91,13 @@ class LocalPath:
     def cert_hash(self) -> str:
         """SHA-256 of the router's certificate, hex."""
         return self._hash
+
+    async def make_rooms(self, *more: str) -> None:
+        """Make this path's room, and more, before anybody asks for their topics."""
+        rules = RoomSettings(retention_minutes=60, retention_mb=4096)
+        async with administer(self.broker) as admin:
+            for room in (self.room, *more):
+                await ensure_room(admin, f"public/{room}", rules)
 
     async def start(self, name: str, *args: Sequence[str]) -> dict[str, Any]:
         """Start `wtp NAME ARGS` and wait until it is ready.

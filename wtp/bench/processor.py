@@ -20,7 +20,7 @@ from typing import Any
 from wtp.bench.machine import machine_line, spin_ms
 from wtp.bench.path import START_S, LocalPath
 from wtp.bench.router import SILENCE_S, expect, run_generator, run_reader
-from wtp.broker.connect import administer, connect
+from wtp.broker.connect import connect
 from wtp.children import Child
 from wtp.children.child import PROGRAM
 from wtp.clock import Clock, monotonic_us
@@ -106,7 +106,7 @@ async def _http(
 ) -> dict[str, dict[str, Any]]:
     """The same objects with and without a processor in the path, at the same time."""
     rooms = {"without": path.room, "with": f"{path.room}-http"}
-    await _make_rooms(path.broker, [*rooms.values()])
+    await path.make_rooms(*rooms.values())
     processor = await _start(
         path,
         "processor",
@@ -191,17 +191,6 @@ async def _side_by_side(
             if process.pid is not None:
                 process.kill()
                 await asyncio.to_thread(process.join)
-
-
-async def _make_rooms(broker: BrokerSettings, rooms: list[str]) -> None:
-    admin = administer(broker)
-    try:
-        for room in rooms:
-            await admin.ensure_namespace(
-                f"public/{room}", retention_minutes=60, retention_mb=4096, deduplication=True
-            )
-    finally:
-        await admin.close()
 
 
 # From topic to topic

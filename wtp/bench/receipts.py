@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from wtp.bench.machine import machine_line, spin_ms
 from wtp.bench.path import LocalPath
-from wtp.broker.connect import administer, connect
+from wtp.broker.connect import connect
 from wtp.clock import Clock, monotonic_us
 from wtp.config.schema import BrokerSettings
 from wtp.errors import BrokerError, Refused, WtpError
@@ -267,13 +267,7 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
     spin_before = await asyncio.to_thread(spin_ms)
     seconds = READY_S + 2 * config["duration_s"] + config["warmup_s"] + 30.0
     async with LocalPath(config["fsync"]) as path:
-        admin = administer(path.broker)
-        try:
-            await admin.ensure_namespace(
-                f"public/{path.room}", retention_minutes=60, retention_mb=1024, deduplication=True
-            )
-        finally:
-            await admin.close()
+        await path.make_rooms()
         say("through the router")
         before = path.cpu()
         url = f"{path.router_url}?room={path.room}"

@@ -15,7 +15,6 @@ from typing import Any
 
 from wtp.bench.machine import machine_line, memory_figures, spin_ms
 from wtp.bench.path import LocalPath
-from wtp.broker.connect import administer
 from wtp.broker.connect import connect as connect_broker
 from wtp.clock import monotonic_us
 from wtp.config.schema import BrokerSettings
@@ -198,7 +197,7 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
         generator = context.Process(
             target=run_generator, args=(generator_end, *work, config["mtu"]), daemon=True
         )
-        await _prepare(path)
+        await path.make_rooms()
         reader.start()
         try:
             await expect(results, 30, "the reader")
@@ -236,17 +235,6 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
         "spin_ms": [spin_before, await asyncio.to_thread(spin_ms)],
         "configuration": {**config, "machine": machine_line()},
     }
-
-
-async def _prepare(path: LocalPath) -> None:
-    """Make the room before the reader asks for its topic."""
-    admin = administer(path.broker)
-    try:
-        await admin.ensure_namespace(
-            f"public/{path.room}", retention_minutes=60, retention_mb=1024, deduplication=True
-        )
-    finally:
-        await admin.close()
 
 
 async def expect(pipe: Connection, seconds: float, who: str) -> Any:

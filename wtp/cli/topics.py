@@ -87,12 +87,9 @@ def create(
 
     async def work(client: Client) -> None:
         if rules.create:
-            await client.ensure_namespace(
-                topic.namespace_path,
-                retention_minutes=rules.retention_minutes,
-                retention_mb=rules.retention_mb,
-                deduplication=rules.deduplication,
-            )
+            from wtp.broker.rooms import ensure_room
+
+            await ensure_room(client, topic.namespace_path, rules)
         try:
             await client.create_topic(str(topic), partitions)
         except BrokerError as error:

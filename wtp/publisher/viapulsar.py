@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from wtp.broker.connect import administer
 from wtp.broker.naming import parse_topic
+from wtp.broker.rooms import ensure_room
 from wtp.broker.websocket import WebSocketClient, connect_websocket
 from wtp.broker.websocketsending import SocketProducer
 from wtp.clock import Clock, monotonic_us
@@ -197,12 +198,7 @@ class TopicPublisher:
         if not rules.create:
             return
         async with administer(self._settings.broker) as admin:
-            await admin.ensure_namespace(
-                parse_topic(topic).namespace_path,
-                retention_minutes=rules.retention_minutes,
-                retention_mb=rules.retention_mb,
-                deduplication=rules.deduplication,
-            )
+            await ensure_room(admin, parse_topic(topic).namespace_path, rules)
 
     async def _watch(self) -> None:
         """Follow the connections; a refusal that will not pass ends the publisher.

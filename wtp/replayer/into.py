@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from wtp.broker.naming import TopicName, parse_topic
+from wtp.broker.rooms import ensure_room
 from wtp.config.schema import Settings
 from wtp.consumer.item import named_kind, read_place, split_track
 from wtp.errors import BrokerError, NotFound, Refused, UsageError
@@ -109,12 +110,7 @@ class IntoRoom:
             for namespace in sorted({name.namespace_path for name in self._targets.values()}):
                 if not rules.create:
                     await self._must_exist(directory, namespace)
-                elif await directory.ensure_namespace(
-                    namespace,
-                    retention_minutes=rules.retention_minutes,
-                    retention_mb=rules.retention_mb,
-                    deduplication=rules.deduplication,
-                ):
+                elif await ensure_room(directory, namespace, rules):
                     LOGGER.info("Room %s was created (namespace %s).", self.room, namespace)
 
     async def _must_exist(self, directory: Directory, namespace: str) -> None:

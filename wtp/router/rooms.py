@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from wtp.broker.naming import parse_topic, topic_name
+from wtp.broker.rooms import ensure_room
 from wtp.broker.topics import Admin
 from wtp.clock import Clock
 from wtp.config.schema import Settings
@@ -85,12 +86,7 @@ class Rooms:
         rules = self._settings.rooms
         try:
             if rules.create:
-                await self._admin.ensure_namespace(
-                    namespace,
-                    retention_minutes=rules.retention_minutes,
-                    retention_mb=rules.retention_mb,
-                    deduplication=rules.deduplication,
-                )
+                await ensure_room(self._admin, namespace, rules)
             policies = await self._admin.policies(namespace)
         except NotFound as error:
             raise Refused(
