@@ -17,8 +17,8 @@ from wtp.model import check_name, clean_name
 from wtp.publisher.choice import Input, track_names
 from wtp.publisher.connection import Connection, Target, either
 from wtp.publisher.feeds import Feed, open_feeds
-from wtp.publisher.outgoing import NOT_TEXT, TOO_LARGE
 from wtp.publisher.reliable import ReliableTrack
+from wtp.publisher.running import announced, run_feeds, unreceipted, until_stopped
 from wtp.publisher.trust import room_url, trust_for
 from wtp.transport.limits import check_mtu
 from wtp.transport.trust import Trust
@@ -138,7 +138,7 @@ class Publisher:
         if not self._stopping.is_set():
             self._began_us = monotonic_us()
             ready(self._info(connection))
-            await self._feed()
+            await run_feeds(self._feeds, self._duration_s, self._expire)
             done = await self._receipts()
             await connection.finish(FLUSH_S if done else LAST_FLUSH_S)
         else:
@@ -152,27 +152,8 @@ class Publisher:
             "name": self._name,
             "session": figures.get("session", ""),
             "clock": figures.get("clock", ""),
-            "tracks": {
-                feed.track.spec.name: {
-                    "kind": feed.track.spec.kind.value,
-                    "content_type": feed.track.spec.content_type,
-                    **feed.figures(),
-                }
-                for feed in self._feeds
-            },
+            "tracks": announced(self._feeds),
         }
-
-    async def _feed(self) -> None:
-        """Run every input to its end."""
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(self._duration_s, self._expire) if self._duration_s else None
-        try:
-            async with asyncio.TaskGroup() as group:
-                for feed in self._feeds:
-                    group.create_task(feed.run())
-        finally:
-            if timer is not None:
-                timer.cancel()
 
     def _expire(self) -> None:
         self._expired = True
@@ -185,16 +166,7 @@ class Publisher:
             Whether all have come.
         """
         reliable = [feed.track for feed in self._feeds if isinstance(feed.track, ReliableTrack)]
-        waiting = asyncio.create_task(_all_receipted(reliable))
-        stopping = asyncio.create_task(self._stopping.wait())
-        try:
-            await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
-                await asyncio.wait({waiting}, timeout=FLUSH_S)
-            return waiting.done()
-        finally:
-            waiting.cancel()
-            stopping.cancel()
+        return await until_stopped(_all_receipted(reliable), self._stopping, FLUSH_S)
 
     def _account(self) -> None:
         """Say what was promised and not kept.
@@ -202,15 +174,7 @@ class Publisher:
         Raises:
             ConnectionFailed: Reliable objects have no receipt, although nobody asked to end.
         """
-        for feed in self._feeds:
-            track = feed.track
-            ledger = track.ledger
-            refused = ledger.dropped[TOO_LARGE] + ledger.dropped[NOT_TEXT]
-            lost = ledger.offered - ledger.delivered - refused
-            if not isinstance(track, ReliableTrack) or not lost:
-                continue
-            sentence = f"{lost} of {ledger.offered} objects of {track.spec.name} have no"
-            sentence += " receipt of the broker."
+        for sentence in unreceipted(self._feeds):
             if self._expired:
                 raise ConnectionFailed(sentence, hint="Send them again when the router is back.")
             _log.warning("%s", sentence)

@@ -20,9 +20,9 @@ from wtp.errors import BrokerUnavailable, NotFound, Refused, UsageError, WtpErro
 from wtp.model import Track, check_name, clean_name
 from wtp.publisher.choice import Input, track_names
 from wtp.publisher.feeds import Feed, open_feeds
-from wtp.publisher.outgoing import NOT_TEXT, TOO_LARGE
 from wtp.publisher.reliable import ReliableTrack
 from wtp.publisher.run import first_error
+from wtp.publisher.running import announced, run_feeds, unreceipted, until_stopped
 from wtp.publisher.viapulsartrack import Origin, TopicStreams
 
 FLUSH_S = 5.0
@@ -147,8 +147,8 @@ class TopicPublisher:
         self._state = "live"
         self._began_us = monotonic_us()
         ready(self._info())
-        await self._feed()
-        await self._receipts()
+        await run_feeds(self._feeds, self._duration_s, self._expire)
+        await until_stopped(self._flush(), self._stopping, FLUSH_S)
 
     async def _open_all(self) -> None:
         """Open the topic of every track.
@@ -222,34 +222,9 @@ class TopicPublisher:
                 else:
                     _log.warning("The broker at %s is lost; connecting again.", self._client.url)
 
-    async def _feed(self) -> None:
-        """Run every input to its end."""
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(self._duration_s, self._expire) if self._duration_s else None
-        try:
-            async with asyncio.TaskGroup() as group:
-                for feed in self._feeds:
-                    group.create_task(feed.run())
-        finally:
-            if timer is not None:
-                timer.cancel()
-
     def _expire(self) -> None:
         self._expired = True
         self.stop()
-
-    async def _receipts(self) -> None:
-        """Wait for receipts; not for long once an end was asked for."""
-        flushing = asyncio.create_task(self._flush())
-        stopping = asyncio.create_task(self._stopping.wait())
-        try:
-            await asyncio.wait({flushing, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not flushing.done():
-                await asyncio.wait({flushing}, timeout=FLUSH_S)
-        finally:
-            flushing.cancel()
-            stopping.cancel()
-            await asyncio.gather(flushing, stopping, return_exceptions=True)
 
     async def _flush(self) -> None:
         for feed, producer in zip(self._feeds, self._producers, strict=True):
@@ -264,13 +239,7 @@ class TopicPublisher:
         Raises:
             BrokerUnavailable: Reliable objects have no receipt, although nobody asked to end.
         """
-        for feed in self._feeds:
-            track, ledger = feed.track, feed.track.ledger
-            refused = ledger.dropped[TOO_LARGE] + ledger.dropped[NOT_TEXT]
-            lost = ledger.offered - ledger.delivered - refused
-            if not isinstance(track, ReliableTrack) or not lost:
-                continue
-            sentence = f"{lost} of {ledger.offered} objects of {track.spec.name} have no receipt."
+        for sentence in unreceipted(self._feeds):
             if self._expired:
                 raise BrokerUnavailable(sentence, hint="Send them again when the broker is back.")
             _log.warning("%s", sentence)
@@ -283,14 +252,7 @@ class TopicPublisher:
             "room": self._room,
             "name": self._name,
             "clock": "own",
-            "tracks": {
-                feed.track.spec.name: {
-                    "kind": feed.track.spec.kind.value,
-                    "content_type": feed.track.spec.content_type,
-                    **feed.figures(),
-                }
-                for feed in self._feeds
-            },
+            "tracks": announced(self._feeds),
         }
 
     def snapshot(self) -> dict[str, Any]:
