@@ -53,6 +53,7 @@ PROGRAMS = {
     "pulsar": ("java", "mvn"),
     "chaos": (),
     "device": (),
+    "pulseaudio": ("pulseaudio", "paplay"),
 }
 """Programs each marked group needs."""
 

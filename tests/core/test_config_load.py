@@ -184,7 +184,7 @@ def test_a_wrong_value_is_named_without_a_file() -> None:
         ("publish.size", "foo", "write WIDTHxHEIGHT such as 640x480"),
         ("publish.bitrate", "lots", "write a number of bit/s such as 2.5M"),
         ("router.listen", "foo", "write HOST:PORT such as 127.0.0.1:4433"),
-        ("publish.codec", "vp7", "must be 'h264' or 'jpeg'"),
+        ("publish.codec", "vp7", "must be 'h264', 'vp8', 'vp9', 'av1' or 'jpeg'"),
         ("topics.kinds", {"Odd": "persistent://a/b/c"}, "'Odd' is no kind"),
     ],
 )

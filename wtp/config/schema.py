@@ -122,6 +122,9 @@ class RouterSettings(Section):
     origins: list[str] = setting(
         [], "Origins of pages that may connect; empty: pages of this host and files."
     )
+    keyframe_s: float = setting(
+        0.5, "Seconds from one request for a key frame of a track to the next.", ge=0.0
+    )
     limits: LimitSettings = LimitSettings()
     queues: QueueSettings = QueueSettings()
 
@@ -252,7 +255,12 @@ class ProcessorSettings(Section):
 class PublishSettings(Section):
     """What `wtp publish` sends when no flag says otherwise."""
 
-    codec: Literal["h264", "jpeg"] = setting("h264", "Video codec.", "WTP_CODEC")
+    codec: Literal["h264", "vp8", "vp9", "av1", "jpeg"] = setting(
+        "h264", "Video codec.", "WTP_CODEC"
+    )
+    encoder: str = setting(
+        "auto", "Video encoder: auto, or a name of wtp devices --encoders.", "WTP_ENCODER"
+    )
     fps: float = setting(30.0, "Pictures a second.", "WTP_FPS", gt=0, le=240)
     size: str = setting(
         "640x480",
@@ -264,8 +272,36 @@ class PublishSettings(Section):
         "2.5M", "Video bit rate in bit/s; k and M are understood.", "WTP_BITRATE",
         pattern=f"^{_BITRATE}$",
     )  # fmt: skip
+    min_bitrate: str = setting(
+        "150k", "Video bit rate that congestion goes down to, before it takes pictures.",
+        "WTP_MIN_BITRATE", pattern=f"^{_BITRATE}$",
+    )  # fmt: skip
+    adapt: bool = setting(True, "Let bit rate, then picture rate, follow the network.", "WTP_ADAPT")
     quality: int = setting(70, "JPEG quality.", "WTP_QUALITY", ge=1, le=100)
-    gop: int = setting(60, "Pictures from key frame to key frame.", ge=1, le=600)
+    gop: int = setting(60, "Pictures from key frame to key frame.", "WTP_GOP", ge=1, le=600)
+    audio_codec: Literal["opus", "pcm"] = setting("opus", "Audio codec.", "WTP_AUDIO_CODEC")
+    rate: int = setting(
+        48_000, "Samples a second of a microphone; Opus takes 48000.", "WTP_RATE",
+        ge=8_000, le=192_000,
+    )  # fmt: skip
+    channels: int = setting(1, "Channels of a microphone.", "WTP_CHANNELS", ge=1, le=2)
+    audio_bitrate: str = setting(
+        "64k", "Opus bit rate in bit/s; k is understood.", "WTP_AUDIO_BITRATE",
+        pattern=f"^{_BITRATE}$",
+    )  # fmt: skip
+    denoise: Literal["auto", "off", "webrtc", "deepfilter"] = setting(
+        "auto", "Noise suppression of a microphone; auto: webrtc where it is installed.",
+        "WTP_DENOISE",
+    )  # fmt: skip
+
+
+class WatchSettings(Section):
+    """`wtp watch`, and sound that is played."""
+
+    delay: Literal["auto"] | int = setting(
+        "auto", "Milliseconds from capture to show; auto: as little as the jitter allows."
+    )
+    max_delay_ms: int = setting(1000, "What auto goes up to.", ge=20, le=10_000)
 
 
 class LoggingSettings(Section):
@@ -290,6 +326,7 @@ class Settings(Section):
     service_defaults: ServiceDefaults = ServiceDefaults()
     processor: ProcessorSettings = ProcessorSettings()
     publish: PublishSettings = PublishSettings()
+    watch: WatchSettings = WatchSettings()
     logging: LoggingSettings = LoggingSettings()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from wtp.errors import UsageError
 from wtp.model import Kind, check_name
@@ -12,7 +13,7 @@ from wtp.publisher.inputs import CHUNK_BYTES
 
 @dataclass(frozen=True, slots=True)
 class VideoInput:
-    """Pictures to publish.
+    """Pictures to publish, and the sound that a file or URL has beside them.
 
     Attributes:
         source: `testsrc`, a path or a URL; a camera's number or device with `camera`.
@@ -20,6 +21,8 @@ class VideoInput:
         size: Width and height; None keeps those of the source.
         fps: Pictures per second; None keeps those of the source.
         loop: Start a file again when it ends.
+        copy: Send what is encoded already as it is.
+        sound: Whether its sound is published too; the track is `audio`, or `<track>-audio`.
         track: Name of the track; empty: the kind.
     """
 
@@ -28,6 +31,42 @@ class VideoInput:
     size: tuple[int, int] | None = None
     fps: float | None = None
     loop: bool = False
+    copy: bool = False
+    sound: bool = True
+    track: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenInput:
+    """A screen to publish.
+
+    Attributes:
+        screen: Its number from 1 on, `0` for all of them together, or a region
+            `LEFT,TOP,WIDTHxHEIGHT` in pixels.
+        size: Width and height it is scaled to; None keeps its own.
+        fps: Pictures per second.
+        track: Name of the track; empty: the kind.
+    """
+
+    screen: str
+    size: tuple[int, int] | None = None
+    fps: float = 15.0
+    track: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MicrophoneInput:
+    """A microphone to publish. `device`: id or part of its name; empty: the system's default."""
+
+    device: str = ""
+    track: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileInput:
+    """Files and folders to transfer, one after the other. `track`: its name; empty: the kind."""
+
+    paths: tuple[Path, ...]
     track: str = ""
 
 
@@ -55,7 +94,7 @@ class DataInput:
     track: str = ""
 
 
-Input = VideoInput | ChatInput | DataInput
+Input = VideoInput | ScreenInput | MicrophoneInput | ChatInput | DataInput | FileInput
 
 
 def track_names(inputs: Sequence[Input]) -> list[str]:
@@ -89,6 +128,14 @@ def track_names(inputs: Sequence[Input]) -> list[str]:
 
 def kind_of(item: Input) -> Kind:
     """The kind of an input's track."""
-    if isinstance(item, VideoInput):
-        return Kind.VIDEO
-    return Kind.CHAT if isinstance(item, ChatInput) else Kind.DATA
+    return _KINDS[type(item)]
+
+
+_KINDS: dict[type, Kind] = {
+    VideoInput: Kind.VIDEO,
+    ScreenInput: Kind.SCREEN,
+    MicrophoneInput: Kind.AUDIO,
+    ChatInput: Kind.CHAT,
+    DataInput: Kind.DATA,
+    FileInput: Kind.FILE,
+}

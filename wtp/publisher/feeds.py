@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from wtp.clock import Clock
 from wtp.config.schema import PublishSettings
+from wtp.errors import UsageError
 from wtp.model import MAX_BYTES, Kind
-from wtp.publisher.choice import ChatInput, Input, VideoInput, track_names
+from wtp.publisher.choice import ChatInput, DataInput, Input, VideoInput, track_names
 from wtp.publisher.inputs import Reader, chat_text, open_reader, read_chunks, read_lines
 from wtp.publisher.outgoing import NOT_TEXT, TOO_LARGE, Outgoing
 from wtp.publisher.pictures import VideoFeed
 from wtp.publisher.reliable import ReliableTrack
 from wtp.publisher.session import TrackSpec
+
+if TYPE_CHECKING:
+    from wtp.media.source import Source
 
 CHAT_TYPE = "text/plain;charset=utf-8"
 DATA_TYPE = "application/octet-stream"
@@ -176,7 +180,9 @@ def _open_feed(
     count: int,
 ) -> Feed:
     if isinstance(item, VideoInput):
-        return VideoFeed(item, alias, track, settings, clock, count)
+        return VideoFeed(
+            _open_source(item, clock), alias, track, Kind.VIDEO, settings, clock, count
+        )
     if isinstance(item, ChatInput):
         return ReadFeed(
             open_reader("-"),
@@ -187,6 +193,8 @@ def _open_feed(
             attributes={"author": author},
             count=count,
         )
+    if not isinstance(item, DataInput):
+        raise UsageError(f"{type(item).__name__} is not there yet.", hint="Choose another input.")
     return ReadFeed(
         open_reader(item.path),
         TrackSpec(alias, track, Kind.DATA, CHAT_TYPE if item.lines else DATA_TYPE),
@@ -195,4 +203,16 @@ def _open_feed(
         most=MAX_BYTES[Kind.DATA] if item.lines else item.chunk_bytes,
         attributes={},
         count=count,
+    )
+
+
+def _open_source(item: VideoInput, clock: Clock) -> Source:
+    if item.camera:
+        from wtp.media.camera import open_camera
+
+        return open_camera(item.source, size=item.size, fps=item.fps, now_us=clock.now_us)
+    from wtp.media.source import open_source
+
+    return open_source(
+        item.source, size=item.size, fps=item.fps, loop=item.loop, now_us=clock.now_us
     )

@@ -9,7 +9,6 @@ from wtp.clock import Clock
 from wtp.config.schema import PublishSettings
 from wtp.model import Kind
 from wtp.publisher.capture import Capture
-from wtp.publisher.choice import VideoInput
 from wtp.publisher.live import LiveTrack, Unit
 from wtp.publisher.session import TrackSpec
 
@@ -23,29 +22,30 @@ class VideoFeed:
     """Pictures of a source to a live track.
 
     Args:
-        item: What to open.
+        source: Where they come from; closed with the feed, also when this raises.
         alias: Number of the track.
         name: Name of the track.
+        kind: `video` or `screen`.
         settings: Codec and its parameters.
         clock: Own clock.
         count: Pictures after which it ends; 0 for all.
 
     Raises:
-        MediaError: The source or the codec cannot be used.
+        MediaError: The codec cannot be used.
     """
 
     def __init__(
         self,
-        item: VideoInput,
+        source: Source,
         alias: int,
         name: str,
+        kind: Kind,
         settings: PublishSettings,
         clock: Clock,
         count: int,
     ) -> None:
         from wtp.media.video import VideoEncoder
 
-        source = _open_source(item, clock)
         try:
             encoder = VideoEncoder(
                 settings.codec,
@@ -61,7 +61,7 @@ class VideoFeed:
             source.close()
             raise
         self._capture = Capture(source, encoder, clock.now_us, self._deliver, count=count)
-        spec = TrackSpec(alias, name, Kind.VIDEO, encoder.content_type)
+        spec = TrackSpec(alias, name, kind, encoder.content_type)
         self.track = LiveTrack(spec, clock, self._capture.force_key)
 
     async def run(self) -> None:
@@ -95,15 +95,3 @@ class VideoFeed:
 def parse_bitrate(text: str) -> int:
     """`2.5M`, `800k` or a number of bit/s as bit/s (the settings check the form)."""
     return round(float(text.rstrip("kM")) * _UNITS.get(text[-1], 1))
-
-
-def _open_source(item: VideoInput, clock: Clock) -> Source:
-    if item.camera:
-        from wtp.media.camera import open_camera
-
-        return open_camera(item.source, size=item.size, fps=item.fps, now_us=clock.now_us)
-    from wtp.media.source import open_source
-
-    return open_source(
-        item.source, size=item.size, fps=item.fps, loop=item.loop, now_us=clock.now_us
-    )

@@ -1,0 +1,1 @@
+"""Recording a room to files that any player opens, without re-encoding."""

@@ -1,0 +1,1 @@
+"""Seeing and hearing a whole room in step."""
