@@ -163,7 +163,7 @@ async def test_a_child_speaks_json_and_ends_with_its_parent(
 @pytest.mark.parametrize(
     ("words", "code", "part"),
     [
-        ([], 2, "--camera [ID], --source testsrc|PATH|URL, --chat or --data PATH|-"),
+        ([], 2, "--camera [ID], --mic [ID], --screen [N], --source testsrc|PATH|URL, --chat"),
         (["--source", "/no/such.mp4"], 1, "/no/such.mp4"),
         (["--camera"], 1, "no camera"),
         (["--source", "testsrc", "--codec", "vp7"], 2, "vp7"),

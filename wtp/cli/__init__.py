@@ -10,11 +10,21 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("wtp.cli.demo", "See everything run on this machine, with live latency."),
     "router": ("wtp.cli.router", "Receive WebTransport sessions and forward them to the broker."),
     "broker": ("wtp.cli.broker", "Run the embedded broker, which speaks Pulsar's protocol."),
-    "publish": ("wtp.cli.publish", "Send a camera, a video, chat lines or data to a room."),
-    "consume": ("wtp.cli.consume", "Read a room's video, audio, chat or data from the broker."),
+    "publish": (
+        "wtp.cli.publish",
+        "Send cameras, sound, screens, videos, files, chat or data.",
+    ),
+    "consume": (
+        "wtp.cli.consume",
+        "Read a room's media, chat, files or data from the broker.",
+    ),
+    "watch": ("wtp.cli.watch", "See and hear a whole room, in step."),
+    "chat": ("wtp.cli.chat", "Talk with a room: its lines and yours in one terminal."),
+    "record": ("wtp.cli.record", "Record a room to mp4, mkv or webm, live or after the event."),
     "replay": ("wtp.cli.replay", "Play the past of a room, all tracks in step."),
     "processor": ("wtp.cli.processor", "Apply code to objects, in the path or topic to topic."),
     "topics": ("wtp.cli.topics", "Create, list, describe and delete topics."),
+    "devices": ("wtp.cli.devices", "List cameras, microphones, speakers, screens and encoders."),
     "certs": ("wtp.cli.certs", "Create and show the router's development certificate."),
     "bench": ("wtp.cli.bench", "Measure latency and throughput, against a direct baseline."),
 }

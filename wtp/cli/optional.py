@@ -22,33 +22,40 @@ def fill_in(
         optional: Option name to the value that stands for none: a bare `--camera` becomes
             `--camera=0` when nothing or another option follows.
         several: Options that take all words up to the next option: `--file a b` becomes
-            `--file=a --file=b`.
+            `--file=a --file=b`; behind `--` also words that begin with a dash.
 
     Returns:
-        The rewritten words; those after `--` are left alone.
+        The rewritten words. Those after `--` belong to the last of `several`; without one they
+        are left alone.
     """
     out: list[str] = []
     words = list(args)
     index = 0
+    last = ""
     while index < len(words):
         word = words[index]
         index += 1
         if word == "--":
-            return [*out, word, *words[index:]]
+            rest = words[index:]
+            return [*out, *(f"{last}={one}" for one in rest)] if last else [*out, word, *rest]
         if word in optional and (index == len(words) or _is_option(words[index])):
             out.append(f"{word}={optional[word]}")
         elif word in several:
+            last = word
             start = index
             while index < len(words) and not _is_option(words[index]):
                 index += 1
-            out += [f"{word}={value}" for value in words[start:index]] or [word]
+            if start == index and words[index : index + 1] != ["--"]:
+                out.append(f"{word}=")
+            out += [f"{word}={value}" for value in words[start:index]]
         else:
             out.append(word)
     return out
 
 
 def _is_option(word: str) -> bool:
-    return word.startswith("-") and word != "-"
+    """Whether a word is an option; `-` is standard input, `-1280,0,...` a place on a screen."""
+    return word.startswith("-") and word != "-" and not word[1].isdigit()
 
 
 class OptionalValues(TyperCommand):
@@ -65,3 +72,18 @@ class OptionalValues(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words once they are put right."""
         return super().parse_args(ctx, fill_in(args, self.optional, self.several))
+
+
+def flags_given(ctx: Any) -> dict[str, str]:
+    """The options that stand on the command line itself: name of the argument to its flag.
+
+    What comes from the environment or a profile is not among them: it holds for many commands, and
+    need not fit each.
+    """
+    given = {}
+    for parameter in ctx.command.params:
+        source = ctx.get_parameter_source(parameter.name)
+        if source is not None and source.name == "COMMANDLINE":
+            names = [max(parameter.opts, key=len), *parameter.secondary_opts]
+            given[parameter.name] = "/".join(names)
+    return given
