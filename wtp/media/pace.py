@@ -1,9 +1,18 @@
-"""Waiting for the time of the next picture, in a way that another thread can end."""
+"""Waiting for the time of the next unit, in a way that another thread can end, and its stamps."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+
+STALL_US = 1_000_000
+"""Lateness after which the data of a pipe counts as having stalled."""
+JUMP_US = 1_000_000
+"""A live source whose own time jumps by more than this against ours has started anew."""
+DRIFT = 5000
+"""How fast the assumed delay of a live source may grow: 200 parts in a million, twice what the
+crystals of two devices differ by."""
 
 
 class Pacer:
@@ -40,3 +49,88 @@ class Pacer:
                 return -left_ns // 1000
             self._closed.wait(left_ns / 1e9)
         return None
+
+    def delay(self, by_us: int) -> None:
+        """Let everything be due later."""
+        if self._start_ns is not None:
+            self._start_ns += by_us * 1000
+
+
+class Timeline:
+    """When the pictures and the sound of one source are due, and when they were captured.
+
+    Both share one, so that they stay in step; each in a thread of its own.
+
+    - Paced (files): a unit is due at start + its time, and that moment is its capture stamp.
+    - Live: nothing waits. The stamp is the source's own time plus the least delay seen between it
+      and the arrival, so that jitter of the network does not get into the stamps.
+    - Neither: the stamp is the moment of arrival.
+
+    Args:
+        now_us: The clock of the stamps.
+        paced: Whether units wait until they are due.
+        live: Whether the source makes its units in real time.
+        stalls: Whether its data may come late (a pipe): then everything after is due later.
+    """
+
+    def __init__(
+        self,
+        now_us: Callable[[], int],
+        *,
+        paced: bool,
+        live: bool = False,
+        stalls: bool = False,
+    ) -> None:
+        self.pacer = Pacer()
+        self._now_us = now_us
+        self._paced = paced
+        self._live = live
+        self._stalls = stalls
+        self._lock = threading.Lock()
+        self._start_us: int | None = None
+        self._seen_us = 0
+
+    def wait(self, due_us: int) -> bool:
+        """Wait until a moment of the source's time; at once when it is not paced.
+
+        Returns:
+            False when closed.
+        """
+        if not self._paced:
+            return not self.pacer.closed
+        with self._lock:
+            if self._start_us is None:
+                self._start_us = self._now_us() - due_us
+                self.pacer.wait(due_us)
+        late_us = self.pacer.wait(due_us)
+        if late_us is not None and self._stalls and late_us > STALL_US:
+            with self._lock:
+                late_us = self.pacer.wait(due_us) or 0
+                if late_us > STALL_US:
+                    self._start_us += late_us
+                    self.pacer.delay(late_us)
+        return late_us is not None
+
+    def stamp(self, pts_us: int, arrived_us: int) -> int:
+        """The capture stamp of a unit.
+
+        Args:
+            pts_us: Its time within the source.
+            arrived_us: When it came, on the clock.
+        """
+        if self._paced and self._start_us is not None:
+            return self._start_us + pts_us
+        if not self._live:
+            return arrived_us
+        with self._lock:
+            offset_us = arrived_us - pts_us
+            held_us = self._start_us
+            if held_us is None or abs(offset_us - held_us) > JUMP_US:
+                held_us = offset_us
+            elif offset_us < held_us:
+                held_us = offset_us
+            else:
+                drift_us = max(0, arrived_us - self._seen_us) // DRIFT
+                held_us = min(offset_us, held_us + drift_us)
+            self._start_us, self._seen_us = held_us, arrived_us
+            return held_us + pts_us
