@@ -2,7 +2,9 @@
 
 Stock aioquic visits every open stream several times for every packet it builds, so its cost per
 byte grows with the number of streams in flight. Here a transmit visits each stream once, and a
-stream is served until the packet is full. Everything rare is left to the library.
+stream is served until the packet is full. Streams go by rank: what is urgent first, but every
+eighth full packet begins with another rank, so that none starves. Everything rare is left to the
+library.
 
 Uses private names of aioquic like ``hardening``, which checks them at start-up.
 """
@@ -39,6 +41,10 @@ _TURN_PACKETS = 16
 finish one after the other and a small one never waits for a large one."""
 _STREAM_FRAME_MIN_BYTES = 32
 """Less room than this is not worth a STREAM frame (header of up to 19 bytes)."""
+
+_SHARED_PACKETS = 8
+"""One in so many full packets begins with a rank that would have to wait."""
+_RANKS = 3  # of ``session``: URGENT, LIVE, BULK
 
 _BURST_START_PACKETS = 4
 _BURST_BYTES = 64_000
@@ -114,6 +120,8 @@ class FastConnection(QuicConnection):
     _turn_packets = 0
     _turn_of: int | None = None
     _limits_changed: dict[int, QuicStream]
+    _ranks: dict[int, int]
+    _full_packets = 0
     _idle_moved_s = 0.0
     _burst_packets = _BURST_START_PACKETS
     more_to_send = False
@@ -264,13 +272,13 @@ class FastConnection(QuicConnection):
             super()._write_application(builder, network_path, now)
             return
         space = self._spaces[Epoch.ONE_RTT]
-        active = self._sort_streams()
+        lanes = self._sort_streams()
         self.more_to_send = False
         for _ in range(self._burst_packets):
             builder.start_packet(QuicPacketType.ONE_RTT, crypto)
             try:
                 self._write_small_frames(builder, space, now)
-                self._write_streams(builder, space, active)
+                self._write_lanes(builder, space, lanes)
             except QuicPacketBuilderStop:
                 pass  # it goes into the next packet, if the congestion window has one
             if builder.packet_is_empty:
@@ -292,9 +300,14 @@ class FastConnection(QuicConnection):
             or not all(cid.was_sent for cid in self._host_cids)
         )
 
-    def _sort_streams(self) -> deque[QuicStream]:
-        """Forget the finished streams and return those with something to send."""
-        active: deque[QuicStream] = deque()
+    def rank_stream(self, number: int, rank: int) -> None:
+        """Say how urgent a stream of ours is; those that are not ranked, HTTP/3's own, go first."""
+        self._ranks[number] = rank
+
+    def _sort_streams(self) -> list[deque[QuicStream]]:
+        """Forget the finished streams and return those with something to send, by rank."""
+        lanes: list[deque[QuicStream]] = [deque() for _ in range(_RANKS)]
+        rank = self._ranks.get
         finished = 0
         for stream in self._streams_queue:
             sender, receiver = stream.sender, stream.receiver
@@ -306,17 +319,18 @@ class FastConnection(QuicConnection):
                 or sender.reset_pending
                 or not (sender.buffer_is_empty or stream.is_blocked)
             ):
-                active.append(stream)
+                lanes[rank(stream.stream_id or 0, 0)].append(stream)
         if finished:
             self._streams_queue = [
                 stream for stream in self._streams_queue if stream.stream_id in self._streams
             ]
-        return active
+        return lanes
 
     def _forget(self, stream: QuicStream) -> None:
         number = stream.stream_id or 0
         del self._streams[number]
         self._limits_changed.pop(number, None)
+        self._ranks.pop(number, None)
         if stream_is_client_initiated(number) != self._is_client:
             self._stream_limit(number).value += 1  # RFC 9000 section 4.6
 
@@ -347,10 +361,25 @@ class FastConnection(QuicConnection):
                 break
             self._datagrams_pending.popleft()
 
+    def _write_lanes(
+        self, builder: QuicPacketBuilder, space: QuicPacketSpace, lanes: list[deque[QuicStream]]
+    ) -> None:
+        """Fill the packet from the most urgent streams on, or from others when it is their turn."""
+        turn, shared = divmod(self._full_packets, _SHARED_PACKETS)
+        first = 0 if shared != _SHARED_PACKETS - 1 else 1 + turn % (_RANKS - 1)
+        for lane in (*lanes[first:], *lanes[:first]):
+            if lane and self._write_streams(builder, space, lane):
+                self._full_packets += 1
+                return
+
     def _write_streams(
         self, builder: QuicPacketBuilder, space: QuicPacketSpace, active: deque[QuicStream]
-    ) -> None:
-        """Fill the packet from the first streams; the one that filled it stays first."""
+    ) -> bool:
+        """Fill the packet from the first streams; the one that filled it stays first.
+
+        Returns:
+            Whether it is full.
+        """
         room = builder.remaining_flight_space
         while active:
             stream = active[0]
@@ -370,11 +399,12 @@ class FastConnection(QuicConnection):
                 left = builder.remaining_flight_space
                 if left < _STREAM_FRAME_MIN_BYTES:
                     self._end_turn(active)
-                    return
+                    return True
                 if left < room:
                     room = left
                     continue  # to see whether anything is left of it
             active.popleft()
+        return False
 
     def _end_turn(self, active: deque[QuicStream]) -> None:
         stream = active[0]

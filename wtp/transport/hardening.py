@@ -36,6 +36,7 @@ from aioquic.quic.stream import QuicStream
 from aioquic.tls import CipherSuite, Epoch
 
 from wtp.errors import WtpError
+from wtp.transport.congestion import ShortQueue
 from wtp.transport.fastpath import FAST_NAMES, FastConnection
 from wtp.transport.limits import MTU_START_BYTES, Limits
 
@@ -80,7 +81,7 @@ def verify_aioquic() -> None:
         ("QuicConnection", connection, _CONNECTION_NAMES + FAST_NAMES),
         ("QuicPacketRecovery", connection._loss, _LOSS_NAMES),
         ("QuicPacketPacer", connection._loss._pacer, "_max_datagram_size"),
-        ("congestion control", connection._loss._cc, "_max_datagram_size"),
+        ("congestion control", connection._loss._cc, "_max_datagram_size _congestion_stash"),
         ("QuicStreamSender", stream.sender, _STREAM_NAMES),
         ("QuicStreamReceiver", stream.receiver, "_buffer _buffer_start _final_size"),
         ("HeaderProtection", HeaderProtection(b"aes-128-ecb", bytes(16)), _PROTECTION_NAMES),
@@ -150,10 +151,13 @@ class HardenedConnection(FastConnection):
         self._released_bytes = 0
         self._stream_released: dict[int, int] = {}
         self._limits_changed = {}
+        self._ranks = {}
         self._local_max_streams_uni.value = limits.streams
         self._local_max_streams_uni.sent = limits.streams
         self._local_max_streams_uni.used = 0
         self._loss._pacer = Unpaced(max_datagram_size=self._max_datagram_size)
+        self._window = ShortQueue(max_datagram_size=self._max_datagram_size)
+        self._loss._cc = self._window
         self.probe_lost: Callable[[int], None] = lambda size_bytes: None
         self.bytes_received = 0
         self.bytes_sent = 0
@@ -392,6 +396,16 @@ class HardenedConnection(FastConnection):
         """Smoothed and smallest round-trip time; (0, 0) before the first sample."""
         smallest = self._loss._rtt_min
         return self._loss._rtt_smoothed, smallest if smallest < 1e6 else 0.0
+
+    @property
+    def base_rtt_s(self) -> float:
+        """Round-trip time without a queue, of the last 10 to 20 s; 0 before the first sample."""
+        return self._window.base_rtt_s
+
+    @property
+    def delivered_bytes(self) -> int:
+        """UDP payload bytes that the peer has acknowledged."""
+        return self._window.delivered_bytes
 
     def peer_certificate(self) -> Any:
         """Return the peer's ``cryptography`` certificate, or None."""

@@ -320,7 +320,7 @@ class Link(Driver):
 
     # What a session asks for
 
-    def open_stream(self) -> int:
+    def open_stream(self, rank: int) -> int:
         """See ``Session.open_stream``."""
         if self.quic.uni_credit() <= 0 or self.quic.stream_count() >= self.limits.open_streams:
             raise Refused(
@@ -329,6 +329,7 @@ class Link(Driver):
                 code="stream-limit",
             )
         stream = self.quic.get_next_available_stream_id(is_unidirectional=True)
+        self.quic.rank_stream(stream, rank)
         self.quic.send_stream_data(stream, self._stream_prefix)
         self._outgoing[stream] = False
         if len(self._outgoing) > 2 * self.quic.stream_count() + 32:
@@ -416,6 +417,8 @@ class Link(Driver):
             packets_lost=self.quic.packets_lost,
             datagram_bytes=self.quic.mtu_bytes,
             streams_open=self.quic.stream_count(),
+            base_rtt_ms=self.quic.base_rtt_s * 1e3,
+            delivered_bytes=self.quic.delivered_bytes,
         )
 
 

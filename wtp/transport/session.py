@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 ABNORMAL = 0x1
 """Close code of ends that carry none of their own: time-outs, transport errors, bugs."""
 
+URGENT, LIVE, BULK = 0, 1, 2
+"""Ranks of streams: what is ready of a lower number is sent first; see ``fastpath``."""
+
 _ids = itertools.count(1)
 
 
@@ -59,6 +62,8 @@ class SessionStats:
         packets_lost: QUIC packets declared lost.
         datagram_bytes: Largest UDP payload in use now.
         streams_open: QUIC streams alive, both sides, HTTP/3's own included.
+        base_rtt_ms: Round-trip time without a queue, of the last 10 to 20 s.
+        delivered_bytes: UDP payload bytes that the peer has acknowledged.
     """
 
     rtt_ms: float
@@ -68,12 +73,14 @@ class SessionStats:
     packets_lost: int
     datagram_bytes: int
     streams_open: int
+    base_rtt_ms: float = 0.0
+    delivered_bytes: int = 0
 
 
 class Carrier(Protocol):
     """What a session needs of the connection below it."""
 
-    def open_stream(self) -> int:
+    def open_stream(self, rank: int) -> int:
         """See ``Session``."""
 
     def send(self, stream: int, data: bytes, end: bool) -> None:
@@ -161,8 +168,12 @@ class Session:
 
     # For the application
 
-    def open_stream(self) -> int:
+    def open_stream(self, rank: int = BULK) -> int:
         """Open a unidirectional stream and return its id.
+
+        Args:
+            rank: ``URGENT`` (sound, control messages), ``LIVE`` (pictures) or ``BULK``: which
+                streams go first when they do not all fit.
 
         Raises:
             Refused: The peer gives no more credit, or too many of ours are alive
@@ -170,7 +181,7 @@ class Session:
             ConnectionFailed: The session is over.
         """
         self._check_open()
-        return self._carrier.open_stream()
+        return self._carrier.open_stream(rank)
 
     def send(self, stream: int, data: bytes, end: bool = False) -> None:
         """Queue bytes on a stream; never blocks. Bytes for a stopped stream are dropped.
