@@ -146,7 +146,7 @@ class FileSource:
         yield from self._frames
 
     def _timed(self) -> Iterator[tuple[Any, int, int]]:
-        """Frames with their time since the first, going on across parts, and when they were read."""
+        """Frames with their time since the start, across parts, and when they were read."""
         origin, base_us, unit_s = Fraction(0), 0, Fraction(1)
         last, length = Fraction(-1), Fraction(0)
         for frame, part, read_us in self._decoded():
@@ -228,4 +228,3 @@ def turned(planes: Planes, turns: int) -> Planes:
 def _shown_size(frame: Any) -> tuple[int, int]:
     size = (frame.width, frame.height)
     return size[::-1] if frame.rotation // 90 % 2 else size
-

@@ -125,9 +125,7 @@ class Timeline:
         with self._lock:
             offset_us = arrived_us - pts_us
             held_us = self._start_us
-            if held_us is None or abs(offset_us - held_us) > JUMP_US:
-                held_us = offset_us
-            elif offset_us < held_us:
+            if held_us is None or abs(offset_us - held_us) > JUMP_US or offset_us < held_us:
                 held_us = offset_us
             else:
                 drift_us = max(0, arrived_us - self._seen_us) // DRIFT

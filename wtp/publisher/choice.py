@@ -98,7 +98,9 @@ Input = VideoInput | ScreenInput | MicrophoneInput | ChatInput | DataInput | Fil
 
 
 def track_names(inputs: Sequence[Input]) -> list[str]:
-    """A name for each track: as given, else its kind, with `-2` and so on from the second on.
+    """A name for each input's first track: as given, else its kind, numbered from the second on.
+
+    What sound a source brings beside its pictures shows only when it is opened; see `name_tracks`.
 
     Raises:
         UsageError: A name is not allowed, given twice, or standard input is to be read twice.
@@ -110,24 +112,35 @@ def track_names(inputs: Sequence[Input]) -> list[str]:
             "Standard input can feed one track only.",
             hint="Choose one of --chat, --data - and --source -.",
         )
-    given = [check_name("track", item.track) for item in inputs if item.track]
+    return name_tracks([(kind_of(item), item.track) for item in inputs])
+
+
+def name_tracks(tracks: Sequence[tuple[Kind, str]]) -> list[str]:
+    """A name for each track: as given, else its kind, with `-2` and so on from the second on.
+
+    Args:
+        tracks: Kind and given name (empty for none) of each.
+
+    Raises:
+        UsageError: A name is not allowed, or given twice.
+    """
+    given = [check_name("track", name) for _, name in tracks if name]
     if len(set(given)) < len(given):
         raise UsageError("Two tracks have the same name.", hint="Give each --track another name.")
     taken, names = set(given), []
-    for item in inputs:
-        kind = kind_of(item).value
+    for kind, wanted in tracks:
         number = 1
-        name = item.track or kind
-        while not item.track and name in taken:
+        name = wanted or kind.value
+        while not wanted and name in taken:
             number += 1
-            name = f"{kind}-{number}"
+            name = f"{kind.value}-{number}"
         taken.add(name)
         names.append(name)
     return names
 
 
 def kind_of(item: Input) -> Kind:
-    """The kind of an input's track."""
+    """The kind of an input's (first) track."""
     return _KINDS[type(item)]
 
 
