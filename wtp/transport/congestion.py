@@ -106,4 +106,3 @@ class ShortQueue(RenoCongestionControl):
             self.congestion_window = self.ssthresh = window
             self.cuts += 1
         self._cut_s = now
-
