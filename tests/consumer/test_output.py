@@ -18,7 +18,6 @@ from wtp.consumer.output import (
     Nowhere,
     Raw,
     Sink,
-    chat_line,
     csv_line,
     escape,
     json_line,
@@ -35,31 +34,6 @@ def chat(text: bytes, author: str = "ann", track: str = "default/bob/chat") -> I
             attributes=attributes,
         )
     )  # fmt: skip
-
-
-def test_chat_lines_name_the_author_or_the_publisher() -> None:
-    assert chat_line(chat(b"hello\n")) == "ann: hello"
-    assert chat_line(chat(b"hello", author="")) == "bob: hello"
-    assert chat_line(item(foreign(b"hello"))) == "unknown: hello"
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        (b"plain", "plain"),
-        ("grüß 🙂".encode(), "grüß 🙂"),
-        (b"\x1b[2Jgone\x07", "\\x1b[2Jgone\\x07"),
-        (b"two\nlines\r", "two\\nlines"),
-        (b"tab\there", "tab\\there"),
-        ("\u202egnp.exe".encode(), "\\u202egnp.exe"),
-        ("\x9b31m".encode(), "\\x9b31m"),
-        (b"\xff\xfe", "\\xff\\xfe"),
-        ("a\u2028b".encode(), "a\\u2028b"),
-    ],
-)
-def test_chat_cannot_steer_the_terminal(text: bytes, shown: str) -> None:
-    assert chat_line(chat(text)) == f"ann: {shown}"
-    assert chat_line(chat(b"x", author=text.decode(errors="replace"))).isprintable()
 
 
 def test_joined_emoji_stay_whole() -> None:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
+from wtp.cli import reading
 from wtp.cli.complete import topics
 from wtp.cli.options import (
     Admin,
@@ -25,6 +26,7 @@ from wtp.cli.options import (
     option,
     parse_seconds,
 )
+from wtp.cli.reading import WHAT, WHERE, Format, LineForms, full_name
 from wtp.errors import UsageError
 from wtp.model import Kind
 
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
     from wtp.consumer.output import Output
 
 app = typer.Typer()
+
+CLOCK = "Clock"
+MAX_HISTORY = 10_000
+"""More of a room's past is a matter of `wtp replay`."""
 
 
 class Start(StrEnum):
@@ -51,13 +57,11 @@ class Type(StrEnum):
     KEY_SHARED = "key_shared"
 
 
-class Format(StrEnum):
-    """How results are printed."""
+class Mux(StrEnum):
+    """Containers for pictures and sound together."""
 
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
-    CSV = "csv"
+    MPEGTS = "mpegts"
+    MATROSKA = "matroska"
 
 
 class Via(StrEnum):
@@ -65,9 +69,6 @@ class Via(StrEnum):
 
     PULSAR = "pulsar"
     PULSAR_WS = "pulsar-ws"
-
-
-WHAT, WHERE, CLOCK = "What to read", "Where it goes", "Clock"
 
 
 @app.command()
@@ -85,12 +86,8 @@ def consume(
             autocompletion=topics,
         ),
     ] = "",
-    publisher: Annotated[
-        str, typer.Option(help="Only objects of this publisher.", rich_help_panel=WHAT)
-    ] = "",
-    track: Annotated[
-        str, typer.Option(help="Only tracks of this name.", rich_help_panel=WHAT)
-    ] = "",
+    publisher: reading.Publisher = "",
+    track: reading.TrackName = "",
     start: Annotated[
         Start,
         typer.Option(
@@ -99,6 +96,16 @@ def consume(
             rich_help_panel=WHAT,
         ),
     ] = Start.LATEST,
+    history: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=MAX_HISTORY,
+            help="Begin with the last N objects, then go on live.",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
     subscription: Annotated[
         str,
         typer.Option(
@@ -115,17 +122,7 @@ def consume(
             show_default="exclusive",
         ),
     ] = None,
-    count: Annotated[
-        int,
-        typer.Option(
-            "--count",
-            "-n",
-            min=0,
-            help="End after this many objects; 0: never.",
-            rich_help_panel=WHAT,
-            show_default=False,
-        ),
-    ] = 0,
+    count: reading.Count = 0,
     duration: Duration = None,
     wait: Annotated[
         bool,
@@ -145,30 +142,22 @@ def consume(
             "json: the summary.",
         ),
     ] = Format.TABLE,
-    raw: Annotated[
-        str,
+    raw: reading.RawTo = "",
+    mux: Annotated[
+        Mux | None,
         typer.Option(
-            metavar="-|PATH",
+            "--mux",
             rich_help_panel=WHERE,
-            help="Bare payloads of one track to a pipe or file.",
-        ),
-    ] = "",
-    save: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", rich_help_panel=WHERE, help="Save objects as files, with an index."
+            help="Pictures and sound of one publisher together, in a container on standard output.",
         ),
     ] = None,
-    window: Annotated[
-        bool, typer.Option("--window", help="Show pictures in a window.", rich_help_panel=WHERE)
+    save: reading.SaveTo = None,
+    window: reading.Window = False,
+    preview: reading.Preview = False,
+    play: Annotated[
+        bool, typer.Option("--play", help="Play sound.", rich_help_panel=WHERE)
     ] = False,
-    preview: Annotated[
-        bool,
-        typer.Option("--preview", help="Show pictures in the terminal.", rich_help_panel=WHERE),
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace files that exist.", rich_help_panel=WHERE)
-    ] = False,
+    force: reading.Force = False,
     via: Annotated[
         Via,
         typer.Option(
@@ -227,12 +216,18 @@ def consume(
     chat is printed line by line.
     """
     settings = load_settings(ctx)
-    where = Where(kind, output, raw, save, window, preview, force)
+    kinds = (kind,) if kind else ()
+    where = Where(kinds, output, raw, save, window, preview, force, play=play, mux=mux)
     where.check()
-    if kind is None and not topic:
+    if kind is None and not topic and not mux:
         raise UsageError("What is to be read?", hint=f"Name a kind: {', '.join(Kind)}; or --topic.")
     if type_ and not subscription:
         raise UsageError("--type is about a subscription.", hint="Name one: --subscription NAME.")
+    if history and (subscription or start is Start.EARLIEST):
+        other = "--subscription" if subscription else "--from earliest"
+        raise UsageError(
+            f"--history and {other} do not go together.", hint="Both say where to begin: choose."
+        )
     from wtp.cli.run import run_role
     from wtp.config.load import certs_folder
     from wtp.consumer.feed import Reading
@@ -242,7 +237,7 @@ def consume(
     from wtp.ui import consume as ui
 
     request = Request(
-        topic=_full_name(topic, settings),
+        topic=full_name(topic, settings),
         kind=kind,
         reading=Reading(
             start=start.value,
@@ -251,6 +246,7 @@ def consume(
         ),
         publisher=publisher,
         track=track,
+        history=history or 0,
         count=count,
         duration_s=duration or 0.0,
         wait=wait,
@@ -258,7 +254,7 @@ def consume(
         router=router or "",
         trust=clock_trust(router or "", cert_hash, ca, insecure, certs_folder(settings)),
     )
-    output_ = where.output(lambda: consumer.brief(), child)
+    output_ = where.output(settings, lambda: consumer.brief(), child)
     consumer = Consumer(settings, request, output_, via=via.value)
     talks = where.talks and sys.stdout.isatty()
     run_role(
@@ -274,99 +270,61 @@ def consume(
     )
 
 
-def _full_name(topic: str, settings: Settings) -> str:
-    """A topic's full name; one without a slash is a topic of the room."""
-    from wtp.broker.naming import parse_topic, room_namespace
-    from wtp.model import check_name
+@dataclass(frozen=True)
+class Where(reading.Where):
+    """Where objects go, out of the options.
 
-    if topic and "/" not in topic:
-        space = room_namespace(settings.topics.template, settings.rooms.room)
-        topic = f"persistent://{space}/{topic}"
-    if topic:
-        return str(parse_topic(topic))
-    check_name("room", settings.rooms.room)
-    return ""
+    Attributes:
+        play: Whether sound is played.
+        mux: Container for pictures and sound together.
+    """
 
+    play: bool = False
+    mux: Mux | None = None
 
-@dataclass(frozen=True, slots=True)
-class Where:
-    """Where objects go, out of the options."""
-
-    kind: Kind | None
-    format: Format
-    raw: str
-    save: Path | None
-    window: bool
-    preview: bool
-    force: bool
+    name: ClassVar[str] = "wtp"
+    instead: ClassVar[str] = "Choose one; several consumers can read the same topic."
 
     @property
-    def lines(self) -> bool:
-        """Whether each object is a line on standard output."""
-        return self.format in (Format.JSONL, Format.CSV) or self._chat
-
-    @property
-    def _chat(self) -> bool:
-        elsewhere = self.raw or self.save or self.window or self.preview
-        return self.kind is Kind.CHAT and self.format is Format.TABLE and not elsewhere
+    def places(self) -> dict[str, bool]:
+        """Each option that names a place, and whether it was given."""
+        return {**super().places, "--play": self.play, "--mux": self.mux is not None}
 
     @property
     def talks(self) -> bool:
         """Whether standard output is written to while reading."""
-        return self.lines or self.preview or self.raw == "-"
+        return super().talks or self.mux is not None
 
     def check(self) -> None:
         """Refuse what cannot go together.
 
         Raises:
-            UsageError: Two places, or pictures where there are none.
+            UsageError: Two places, or pictures or sound where there are none.
         """
-        names = {
-            f"-o {self.format.value}": self.format in (Format.JSONL, Format.CSV),
-            "--raw": bool(self.raw),
-            "--save": self.save is not None,
-            "--window": self.window,
-            "--preview": self.preview,
-        }
-        chosen = [name for name, given in names.items() if given]
-        if len(chosen) > 1:
+        super().check()
+        if self.play and self.kinds not in ((), (Kind.AUDIO,)):
             raise UsageError(
-                f"{' and '.join(chosen)} do not go together.",
-                hint="Choose one; several consumers can read the same topic.",
+                f"{self.kinds[0]} has no sound.", hint="Use wtp consume audio --play, or wtp watch."
             )
-        if self.format is Format.JSON and self.talks:
+        if self.mux and self.kinds:
             raise UsageError(
-                "The summary of -o json and the objects cannot both go to standard output.",
-                hint="Leave out -o json, or give a file: --raw PATH.",
+                "--mux reads pictures and sound together.",
+                hint=f"Leave out {self.kinds[0]}: wtp consume --mux {self.mux.value} --room R.",
             )
-        pictures = (None, Kind.VIDEO, Kind.SCREEN)
-        if (self.window or self.preview) and self.kind not in pictures:
-            raise UsageError(f"{self.kind} has no pictures.", hint="Use video or screen.")
 
-    def output(self, status: Callable[[], str], child: bool) -> Output:
+    def output(self, settings: Settings, status: Callable[[], str], child: bool) -> Output:
         """The output itself.
 
         Args:
+            settings: How sound is played.
             status: Makes the line under a preview.
             child: Whether standard output belongs to events: then nothing is written to it.
         """
-        from wtp.consumer import output as outputs
+        from wtp.consumer.output import CSV_COLUMNS, csv_line, json_line
 
-        if self.raw:
-            sink = outputs.Sink(self.raw, force=self.force, binary=self.kind is not Kind.CHAT)
-            return outputs.Raw(sink, lossless=self.raw != "-")
-        if self.save is not None:
-            from wtp.consumer.save import Save
+        if self.play:
+            from wtp.consumer.sound import Play
 
-            return Save(self.save, force=self.force)
-        if self.window or self.preview:
-            from wtp.consumer.pictures import Decoded, Preview, Window
-
-            return Decoded(Window(f"wtp {self.kind or ''}") if self.window else Preview(status))
-        if child or not self.lines:
-            return outputs.Nowhere()
-        if self.format is Format.CSV:
-            head = ",".join(outputs.CSV_COLUMNS)
-            return outputs.Lines(outputs.csv_line, outputs.Sink("-"), head)
-        form = outputs.chat_line if self._chat else outputs.json_line
-        return outputs.Lines(form, outputs.Sink("-"))
+            return Play(settings.watch)
+        forms = LineForms(json_line, csv_line, CSV_COLUMNS)
+        return self.to_output(forms, status, child=child, lossless=self.raw != "-")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
+from wtp.cli import reading
 from wtp.cli.complete import rooms, topics
 from wtp.cli.options import (
     Admin,
@@ -24,12 +23,12 @@ from wtp.cli.options import (
     Room,
     load_settings,
 )
+from wtp.cli.reading import PER_OBJECT, WHAT, WHERE, Format, LineForms, full_name
 from wtp.errors import UsageError
 from wtp.model import Kind
 
 if TYPE_CHECKING:
     from wtp.config.schema import Settings
-    from wtp.consumer.output import Output
     from wtp.replayer.request import Request
     from wtp.replayer.run import Replayer
     from wtp.replayer.sink import Sink
@@ -38,18 +37,6 @@ app = typer.Typer()
 
 MAX_SPEED = 1000.0
 """Above, nobody waits: write max."""
-
-
-class Format(StrEnum):
-    """How results are printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
-    CSV = "csv"
-
-
-WHAT, WHERE = "What to play", "Where it goes"
 
 
 @app.command()
@@ -103,23 +90,9 @@ def replay(
             autocompletion=topics,
         ),
     ] = "",
-    publisher: Annotated[
-        str, typer.Option(help="Only objects of this publisher.", rich_help_panel=WHAT)
-    ] = "",
-    track: Annotated[
-        str, typer.Option(help="Only tracks of this name.", rich_help_panel=WHAT)
-    ] = "",
-    count: Annotated[
-        int,
-        typer.Option(
-            "--count",
-            "-n",
-            min=0,
-            help="End after this many objects; 0: never.",
-            rich_help_panel=WHAT,
-            show_default=False,
-        ),
-    ] = 0,
+    publisher: reading.Publisher = "",
+    track: reading.TrackName = "",
+    count: reading.Count = 0,
     duration: Duration = None,
     output: Annotated[
         Format,
@@ -139,30 +112,11 @@ def replay(
             autocompletion=rooms,
         ),
     ] = "",
-    raw: Annotated[
-        str,
-        typer.Option(
-            metavar="-|PATH",
-            rich_help_panel=WHERE,
-            help="Bare payloads of one track to a pipe or file.",
-        ),
-    ] = "",
-    save: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", rich_help_panel=WHERE, help="Save objects as files, with an index."
-        ),
-    ] = None,
-    window: Annotated[
-        bool, typer.Option("--window", help="Show pictures in a window.", rich_help_panel=WHERE)
-    ] = False,
-    preview: Annotated[
-        bool,
-        typer.Option("--preview", help="Show pictures in the terminal.", rich_help_panel=WHERE),
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace files that exist.", rich_help_panel=WHERE)
-    ] = False,
+    raw: reading.RawTo = "",
+    save: reading.SaveTo = None,
+    window: reading.Window = False,
+    preview: reading.Preview = False,
+    force: reading.Force = False,
     broker: Broker = None,
     admin: Admin = None,
     profile: Profile = "local",
@@ -176,7 +130,9 @@ def replay(
     q quits.
     """
     settings = load_settings(ctx)
-    where = Where(tuple(kinds or ()), topic, output, into, raw, save, window, preview, force)
+    where = Where(
+        tuple(kinds or ()), output, raw, save, window, preview, force, topic=topic, into=into
+    )
     where.check()
     from wtp.clock import wall_us
     from wtp.replayer.request import Request
@@ -187,7 +143,7 @@ def replay(
     moments = [read_moment(text, now_us) if text else EARLIEST for text in (start, end)]
     request = Request(
         kinds=where.kinds,
-        topic=_full_name(topic, settings),
+        topic=full_name(topic, settings),
         publisher=publisher,
         track=track,
         start=moments[0],
@@ -250,63 +206,37 @@ def _speed(text: str, fast: bool) -> float:
     return value
 
 
-def _full_name(topic: str, settings: Settings) -> str:
-    """A topic's full name; one without a slash is a topic of the room."""
-    from wtp.broker.naming import parse_topic, room_namespace
-    from wtp.model import check_name
+@dataclass(frozen=True)
+class Where(reading.Where):
+    """What is played and where it goes, out of the options.
 
-    if topic and "/" not in topic:
-        space = room_namespace(settings.topics.template, settings.rooms.room)
-        topic = f"persistent://{space}/{topic}"
-    if topic:
-        return str(parse_topic(topic))
-    check_name("room", settings.rooms.room)
-    return ""
+    Attributes:
+        topic: The one topic that is read; empty for those of the room.
+        into: Room to play into; empty for none.
+    """
 
+    topic: str = ""
+    into: str = ""
 
-@dataclass(frozen=True, slots=True)
-class Where:
-    """What is played and where it goes, out of the options."""
-
-    kinds: tuple[Kind, ...]
-    topic: str
-    format: Format
-    into: str
-    raw: str
-    save: Path | None
-    window: bool
-    preview: bool
-    force: bool
+    name: ClassVar[str] = "wtp replay"
+    instead: ClassVar[str] = "Choose one; the same past can be replayed again."
 
     @property
-    def _chat(self) -> bool:
-        return self.kinds == (Kind.CHAT,) and self.format is Format.TABLE and not self._elsewhere
-
-    @property
-    def _elsewhere(self) -> bool:
-        return bool(self.into or self.raw or self.save or self.window or self.preview)
-
-    @property
-    def lines(self) -> bool:
-        """Whether each object is a line on standard output."""
-        return self.format in (Format.JSONL, Format.CSV) or self._chat
-
-    @property
-    def talks(self) -> bool:
-        """Whether standard output is written to while playing."""
-        return self.lines or self.preview or self.raw == "-"
+    def places(self) -> dict[str, bool]:
+        """Each option that names a place, and whether it was given."""
+        line, *others = super().places.items()
+        return dict([line, ("--into", bool(self.into)), *others])
 
     @property
     def shows(self) -> bool:
         """Whether what is played is only shown: then one can go back and forth."""
         kept = self.into or self.raw or self.save
-        return not kept and self.format not in (Format.JSONL, Format.CSV)
+        return not kept and self.format not in PER_OBJECT
 
     @property
     def fast(self) -> bool:
         """Whether nobody watches: then there is no reason to wait."""
-        lines = self.format in (Format.JSONL, Format.CSV)
-        return lines or self.save is not None or self.raw not in ("", "-")
+        return self.format in PER_OBJECT or self.save is not None or self.raw not in ("", "-")
 
     def check(self) -> None:
         """Refuse what cannot go together.
@@ -314,40 +244,16 @@ class Where:
         Raises:
             UsageError: Two places, bytes of several kinds, or pictures where there are none.
         """
-        names = {
-            f"-o {self.format.value}": self.format in (Format.JSONL, Format.CSV),
-            "--into": bool(self.into),
-            "--raw": bool(self.raw),
-            "--save": self.save is not None,
-            "--window": self.window,
-            "--preview": self.preview,
-        }
-        chosen = [name for name, given in names.items() if given]
-        if len(chosen) > 1:
-            raise UsageError(
-                f"{' and '.join(chosen)} do not go together.",
-                hint="Choose one; the same past can be replayed again.",
-            )
-        if self.format is Format.JSON and self.talks:
-            raise UsageError(
-                "The summary of -o json and the objects cannot both go to standard output.",
-                hint="Leave out -o json, or give a file: --raw PATH.",
-            )
-        if self.raw and not self.topic and len(self.kinds) != 1:
+        one = bool(self.topic) or len(self.kinds) == 1
+        if self.raw and not one:
             raise UsageError("--raw takes bytes of one kind.", hint="Name it: wtp replay video.")
-        if self.window or self.preview:
-            self._check_pictures()
+        if (self.window or self.preview) and not one:
+            raise UsageError("A window shows one kind.", hint="Name it: wtp replay video.")
+        super().check()
         if self.into:
             from wtp.model import check_name
 
             check_name("room", self.into)
-
-    def _check_pictures(self) -> None:
-        if not self.topic and len(self.kinds) != 1:
-            raise UsageError("A window shows one kind.", hint="Name it: wtp replay video.")
-        wrong = set(self.kinds) - {Kind.VIDEO, Kind.SCREEN}
-        if wrong:
-            raise UsageError(f"{wrong.pop()} has no pictures.", hint="Use video or screen.")
 
     def sink(
         self, settings: Settings, request: Request, status: Callable[[], str], child: bool
@@ -360,6 +266,7 @@ class Where:
             status: Makes the line under a preview.
             child: Whether standard output belongs to events: then nothing is written to it.
         """
+        from wtp.replayer.placed import REPLAY_COLUMNS, csv_line, json_line
         from wtp.replayer.sink import OutputSink
 
         if self.into:
@@ -368,28 +275,5 @@ class Where:
 
             broker = settings.broker
             return IntoRoom(settings, request, lambda: connect(broker), lambda: administer(broker))
-        return OutputSink(self._output(status, child))
-
-    def _output(self, status: Callable[[], str], child: bool) -> Output:
-        from wtp.consumer import output as outputs
-        from wtp.replayer.placed import REPLAY_COLUMNS, csv_line, json_line
-
-        if self.raw:
-            binary = self.kinds != (Kind.CHAT,)
-            return outputs.Raw(
-                outputs.Sink(self.raw, force=self.force, binary=binary), lossless=True
-            )
-        if self.save is not None:
-            from wtp.consumer.save import Save
-
-            return Save(self.save, force=self.force)
-        if self.window or self.preview:
-            from wtp.consumer.pictures import Decoded, Preview, Window
-
-            name = f"wtp replay {' '.join(self.kinds)}"
-            return Decoded(Window(name) if self.window else Preview(status))
-        if child or not self.lines:
-            return outputs.Nowhere()
-        if self.format is Format.CSV:
-            return outputs.Lines(csv_line, outputs.Sink("-"), ",".join(REPLAY_COLUMNS))
-        return outputs.Lines(outputs.chat_line if self._chat else json_line, outputs.Sink("-"))
+        forms = LineForms(json_line, csv_line, REPLAY_COLUMNS)
+        return OutputSink(self.to_output(forms, status, child=child, lossless=True))

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from wtp.consumer.item import Item, describe, split_track
+from wtp.consumer.item import Item, describe
 from wtp.errors import StorageError, UsageError
 from wtp.model import STAMPS
 
@@ -240,14 +240,6 @@ def _csv_field(value: object) -> str:
     if any(c in text for c in ',"'):
         text = '"' + text.replace('"', '""') + '"'
     return text
-
-
-def chat_line(item: Item) -> str:
-    """A chat message as `author: text`, with nothing that could steer a terminal."""
-    author = item.obj.attributes.get("author", "") if item.obj else ""
-    publisher, name = split_track(item.track)
-    text = item.message.payload.decode("utf-8", "backslashreplace").rstrip("\r\n")
-    return f"{escape(author or publisher or name or 'unknown')}: {escape(text)}"
 
 
 def escape(text: str) -> str:

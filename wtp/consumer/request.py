@@ -29,6 +29,8 @@ class Request:
         reading: How the topic is read; whether it begins at key frames follows from the kind.
         publisher: Only objects of this publisher; empty for all.
         track: Only objects of tracks of this name; empty for all.
+        history: Objects of the past to begin with, at most; 0 for none. Each partition of a topic
+            brings as many.
         count: Objects to take, exactly; 0 for no end.
         duration_s: Seconds to read once joined; 0 for no end.
         wait: Wait for a broker, room or topic that is not there.
@@ -42,6 +44,7 @@ class Request:
     reading: Reading = field(default_factory=Reading)
     publisher: str = ""
     track: str = ""
+    history: int = 0
     count: int = 0
     duration_s: float = 0.0
     wait: bool = False
@@ -52,8 +55,8 @@ class Request:
     @property
     def live(self) -> bool:
         """Whether newest objects matter more than all of them."""
-        durable = bool(self.reading.subscription)
-        return self.kind in LIVE_KINDS and self.reading.start == "latest" and not durable
+        past = bool(self.reading.subscription or self.history)
+        return self.kind in LIVE_KINDS and self.reading.start == "latest" and not past
 
     @property
     def joining(self) -> Reading:

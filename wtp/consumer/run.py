@@ -12,6 +12,7 @@ from typing import Any, Literal
 from wtp.clock import monotonic_us
 from wtp.config.schema import BrokerSettings, Settings
 from wtp.consumer.feed import Feed
+from wtp.consumer.history import HistoryFeed
 from wtp.consumer.item import Item, read_object
 from wtp.consumer.latency import ArrivalClock, clock_url, measure, total_error_us
 from wtp.consumer.output import Finished, Nowhere, Output
@@ -208,8 +209,11 @@ class Consumer:
 
     async def _open(self, broker: Broker, topics: Sequence[str], *, fresh: bool) -> None:
         reading = self.request.joining
+        make: Callable[..., Feed] = Feed
+        if self.request.history:
+            make = partial(HistoryFeed, count=self.request.history, wants=self.request.wants)
         feeds = {
-            topic: Feed(broker, topic, reading, self._admit, LOGGER.warning) for topic in topics
+            topic: make(broker, topic, reading, self._admit, LOGGER.warning) for topic in topics
         }
         self._joined_us = monotonic_us()  # what is published from here on is live
         for feed in feeds.values():
