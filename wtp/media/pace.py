@@ -50,6 +50,10 @@ class Pacer:
             self._closed.wait(left_ns / 1e9)
         return None
 
+    def pause(self, seconds: float) -> bool:
+        """Wait for some time; returns False when closed before."""
+        return not self._closed.wait(seconds)
+
     def delay(self, by_us: int) -> None:
         """Let everything be due later."""
         if self._start_ns is not None:
