@@ -6,22 +6,55 @@ from fractions import Fraction
 from typing import Any
 
 from wtp.errors import MediaError
+from wtp.media.codecs import JPEG_START, Coded
 from wtp.media.frames import av_errors, frame_of, planes_of
-from wtp.media.libraries import has_cv2, load_av, load_cv2
+from wtp.media.libraries import load_av, load_cv2
 from wtp.media.picture import Planes, check_pixels, even_size
-from wtp.media.video import PictureEncoder
+from wtp.media.times import PictureTimes
 
-START, END = b"\xff\xd8", b"\xff\xd9"
-"""Start and end of image (ITU-T T.81 table B.1)."""
+END = b"\xff\xd9"
+"""End of image (ITU-T T.81 table B.1)."""
+
+WORST_QUALITY = 5
+"""Below it a picture cannot be recognised, and hardly gets smaller."""
+SIZE_EXPONENT = 1.2
+"""A JPEG of live footage grows with about the power -0.7 of the factor on its tables; less than the
+inverse of that keeps the search from swinging."""
 
 _NO_SIZE_MARKERS = frozenset({0xC4, 0xC8, 0xCC})
 _DAMAGED = "A JPEG object is damaged"
 _DAMAGED_HINT = "It is left out; the next one can be decoded alone."
 
 
-def make_jpeg_encoder(width: int, height: int, quality: int) -> PictureEncoder:
-    """The encoder that is there."""
-    return CvJpegEncoder(quality) if has_cv2() else AvJpegEncoder(width, height, quality)
+class JpegRate:
+    """Finds the quality that keeps JPEGs at a bit rate; without one it is the quality asked for.
+
+    Args:
+        quality: The best one, 1 to 100.
+        fps: Nominal pictures per second.
+
+    Attributes:
+        quality: Of the next picture.
+    """
+
+    def __init__(self, quality: int, fps: float) -> None:
+        self.quality = quality
+        self._best = quality
+        self._bitrate_bps: int | None = None
+        self._times = PictureTimes(1e6 / fps)
+
+    def rebitrate(self, bitrate_bps: int) -> None:
+        """Keep to a bit rate from now on."""
+        self._bitrate_bps = bitrate_bps
+
+    def took(self, size_bytes: int, pts_us: int) -> None:
+        """Learn the size of a picture at the present quality."""
+        self._times.step(pts_us)
+        if self._bitrate_bps is None:
+            return
+        share = size_bytes * 8 * self._times.fps / self._bitrate_bps
+        wanted = quality_of(factor_of(self.quality) * share**SIZE_EXPONENT)
+        self.quality = max(min(WORST_QUALITY, self._best), min(self._best, wanted))
 
 
 class CvJpegEncoder:
@@ -29,24 +62,37 @@ class CvJpegEncoder:
 
     Args:
         quality: 1 to 100.
+        fps: Nominal pictures per second.
+
+    Attributes:
+        name: `opencv`.
     """
 
-    def __init__(self, quality: int) -> None:
-        self._cv2 = load_cv2()
-        self._settings = [self._cv2.IMWRITE_JPEG_QUALITY, quality]
+    name = "opencv"
 
-    def encode(self, planes: Planes, number: int, force_key: bool) -> list[tuple[bytes, bool, int]]:
+    def __init__(self, quality: int, fps: float) -> None:
+        self._cv2 = load_cv2()
+        self._rate = JpegRate(quality, fps)
+
+    def encode(self, planes: Planes, number: int, pts_us: int, force_key: bool) -> list[Coded]:
         """Encode one picture; each is a key picture."""
+        settings = [self._cv2.IMWRITE_JPEG_QUALITY, self._rate.quality]
         try:
             bgr = self._cv2.cvtColor(planes, self._cv2.COLOR_YUV2BGR_I420)
-            done, data = self._cv2.imencode(".jpg", bgr, self._settings)
+            done, data = self._cv2.imencode(".jpg", bgr, settings)
         except self._cv2.error as error:
             done, data = False, str(error)
         if not done:
             raise MediaError("OpenCV cannot encode a JPEG.", hint="Use --codec h264.")
-        return [(data.tobytes(), True, number)]
+        payload = data.tobytes()
+        self._rate.took(len(payload), pts_us)
+        return [(payload, True, number)]
 
-    def flush(self) -> list[tuple[bytes, bool, int]]:
+    def rebitrate(self, bitrate_bps: int) -> None:
+        """Lower the quality as far as the bit rate needs it."""
+        self._rate.rebitrate(bitrate_bps)
+
+    def flush(self) -> list[Coded]:
         """Nothing is ever kept."""
         return []
 
@@ -58,41 +104,71 @@ class AvJpegEncoder:
         width: In pixels, even.
         height: In pixels, even.
         quality: 1 to 100, turned into FFmpeg's quantiser scale.
+        fps: Nominal pictures per second.
+
+    Attributes:
+        name: `mjpeg`.
     """
 
-    def __init__(self, width: int, height: int, quality: int) -> None:
-        av = load_av()
-        context: Any = av.CodecContext.create("mjpeg", "w")
-        context.width, context.height = width, height
+    name = "mjpeg"
+
+    def __init__(self, width: int, height: int, quality: int, fps: float) -> None:
+        self._av = load_av()
+        self._size = (width, height)
+        self._rate = JpegRate(quality, fps)
+        self._open(quantiser(quality))
+
+    def _open(self, scale: int) -> None:
+        context: Any = self._av.CodecContext.create("mjpeg", "w")
+        context.width, context.height = self._size
         context.pix_fmt = "yuvj420p"
         context.time_base = Fraction(1, 30)
         context.thread_count = 1
         context.color_range = 2
-        context.qmin = context.qmax = quantiser(quality)
+        context.qmin = context.qmax = scale
         context.options = {"huffman": "default"}
-        self._context = context
+        self._context, self._scale = context, scale
 
-    def encode(self, planes: Planes, number: int, force_key: bool) -> list[tuple[bytes, bool, int]]:
+    def encode(self, planes: Planes, number: int, pts_us: int, force_key: bool) -> list[Coded]:
         """Encode one picture; each is a key picture."""
         with av_errors("FFmpeg cannot encode a JPEG", "Use --codec h264."):
+            if (scale := quantiser(self._rate.quality)) != self._scale:
+                self._open(scale)
             frame = frame_of(planes).reformat(
                 format="yuvj420p", src_color_range="MPEG", dst_color_range="JPEG", threads=1
             )
             frame.pts = number
-            return [(bytes(unit), True, unit.pts) for unit in self._context.encode(frame)]
+            ready = [(bytes(unit), True, unit.pts) for unit in self._context.encode(frame)]
+        for payload, _, _ in ready:
+            self._rate.took(len(payload), pts_us)
+        return ready
 
-    def flush(self) -> list[tuple[bytes, bool, int]]:
+    def rebitrate(self, bitrate_bps: int) -> None:
+        """Lower the quality as far as the bit rate needs it."""
+        self._rate.rebitrate(bitrate_bps)
+
+    def flush(self) -> list[Coded]:
         """Nothing is ever kept."""
         return []
+
+
+def factor_of(quality: int) -> float:
+    """By what libjpeg multiplies its tables: 50/q below 50 and 2 - q/50 above."""
+    return 50 / quality if quality < 50 else 2 - quality / 50
+
+
+def quality_of(factor: float) -> int:
+    """The quality (1 to 100) whose factor comes nearest."""
+    quality = 50 / factor if factor > 1 else 50 * (2 - factor)
+    return max(1, min(100, round(quality)))
 
 
 def quantiser(quality: int) -> int:
     """FFmpeg's quantiser scale (2 to 31) that comes near a libjpeg quality (1 to 100).
 
-    Both multiply a base table: libjpeg by 50/q below 50 and 2 - q/50 above, FFmpeg by scale/8.
+    Both multiply a base table, FFmpeg by scale/8.
     """
-    factor = 50 / quality if quality < 50 else 2 - quality / 50
-    return max(2, min(31, round(8 * factor)))
+    return max(2, min(31, round(8 * factor_of(quality))))
 
 
 class JpegDecoder:
@@ -134,7 +210,7 @@ def check_jpeg(payload: bytes) -> None:
     Raises:
         MediaError: No start, no end, no frame header, or a size that is not handled.
     """
-    if not payload.startswith(START):
+    if not payload.startswith(JPEG_START):
         raise MediaError(
             f"An object of {len(payload)} bytes is no JPEG.",
             hint="Check that the track's content type is what its publisher sends.",

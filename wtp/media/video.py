@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from wtp.errors import MediaError, UsageError
-from wtp.media.picture import Picture, Planes, check_size
+from wtp.media.codecs import CODECS, CONTENT_TYPES, Coded, PictureDecoder, codec_of
+from wtp.media.encoders import open_encoder
+from wtp.media.picture import Picture, check_size
 from wtp.media.source import check_fps
-
-CONTENT_TYPES = {"h264": "video/h264", "jpeg": "image/jpeg"}
-"""Content type of each codec that can be encoded and decoded."""
+from wtp.media.tuning import Target
 
 DEFAULT_BITRATE_BPS = 2_500_000
 DEFAULT_JPEG_QUALITY = 70
 MAX_GOP = 60
 GOP_S = 2.0
+MIN_BITRATE_BPS, MAX_BITRATE_BPS = 10_000, 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Encoded:
     """One encoded picture.
 
     Attributes:
-        payload: The bytes: an Annex B access unit or a JPEG.
+        payload: The bytes, in the form that `wtp.media.codecs` tells.
         key: Whether decoding can start here.
         pts_us: The picture's presentation time within its source in µs.
         capture_us: The picture's capture stamp.
@@ -40,36 +40,27 @@ class Encoded:
     duration_us: int
 
 
-class PictureEncoder(Protocol):
-    """What a codec does: planes in, (payload, key, the picture's number) out."""
-
-    def encode(self, planes: Planes, number: int, force_key: bool) -> list[tuple[bytes, bool, int]]:
-        """Encode one picture; may return none or several."""
-        ...
-
-    def flush(self) -> list[tuple[bytes, bool, int]]:
-        """Return what is still inside."""
-        ...
-
-
 class VideoEncoder:
     """Encodes the pictures of one track; for one thread.
 
     Args:
-        codec: `h264` or `jpeg`.
+        codec: `h264`, `vp8`, `vp9`, `av1` or `jpeg`.
         width: In pixels, even.
         height: In pixels, even.
         fps: Nominal pictures per second.
-        bitrate_bps: Target of H.264, bits per second.
+        encoder: Name of the encoder; `auto` takes hardware that works here, then software.
+        bitrate_bps: Target of all but JPEG, bits per second.
         quality: Of JPEG, 1 to 100.
         gop: Pictures from key to key; None takes two seconds, 60 at most.
         now_us: Clock for the encode stamp.
 
     Attributes:
         content_type: What the objects are to be declared as.
+        encoder: Name of the encoder that is used.
 
     Raises:
         UsageError: An argument makes no sense.
+        MediaError: The encoder asked for does not work here.
         MissingLibrary: The codec is not there.
     """
 
@@ -80,6 +71,7 @@ class VideoEncoder:
         height: int,
         fps: float,
         *,
+        encoder: str = "auto",
         bitrate_bps: int = DEFAULT_BITRATE_BPS,
         quality: int = DEFAULT_JPEG_QUALITY,
         gop: int | None = None,
@@ -92,7 +84,31 @@ class VideoEncoder:
         self._now_us = now_us
         self._stamps: dict[int, tuple[int, int | None]] = {}
         self._count = 0
-        self._codec = _make_encoder(codec, width, height, fps, bitrate_bps, quality, gop)
+        pictures = gop or max(1, min(MAX_GOP, round(GOP_S * fps)))
+        target = Target(width, height, fps, bitrate_bps, pictures)
+        self._codec = open_encoder(CODECS[codec], encoder, target, quality)
+
+    @property
+    def encoder(self) -> str:
+        """Name of the encoder that is used."""
+        return self._codec.name
+
+    def rebitrate(self, bitrate_bps: int) -> None:
+        """Change the bit rate from the next picture on; from any thread.
+
+        JPEGs have no bit rate before this is called; afterwards their quality goes down as far as
+        the rate needs it, and up to the one asked for. An encoder that cannot change while it runs
+        begins anew with a key picture: for a lower rate at once, though once a second at most, for
+        a higher one at the next key picture.
+
+        Args:
+            bitrate_bps: Bits per second, 10 kbit/s to 1 Gbit/s.
+
+        Raises:
+            UsageError: The bit rate is not possible.
+        """
+        _check_bitrate(bitrate_bps)
+        self._codec.rebitrate(bitrate_bps)
 
     def encode(self, picture: Picture, *, force_key: bool = False) -> list[Encoded]:
         """Encode one picture.
@@ -118,32 +134,18 @@ class VideoEncoder:
             )
         self._stamps[self._count] = (picture.pts_us, picture.capture_us)
         number, self._count = self._count, self._count + 1
-        return self._finish(self._codec.encode(picture.planes, number, force_key))
+        return self._finish(self._codec.encode(picture.planes, number, picture.pts_us, force_key))
 
     def flush(self) -> list[Encoded]:
         """Return the objects still inside; afterwards the encoder is used up."""
         return self._finish(self._codec.flush())
 
-    def _finish(self, ready: list[tuple[bytes, bool, int]]) -> list[Encoded]:
+    def _finish(self, ready: list[Coded]) -> list[Encoded]:
         encode_us = self._now_us() if self._now_us and ready else None
         return [
             Encoded(payload, key, *self._stamps.pop(number), encode_us, self._duration_us)
             for payload, key, number in ready
         ]
-
-
-class PictureDecoder(Protocol):
-    """What a codec does the other way: payload in, (planes, the payload's number) out."""
-
-    waiting: bool
-
-    def decode(self, payload: bytes, number: int) -> list[tuple[Planes, int]]:
-        """Decode one payload; none while waiting for a key picture."""
-        ...
-
-    def reset(self) -> None:
-        """Forget everything and wait for a key picture."""
-        ...
 
 
 class VideoDecoder:
@@ -219,39 +221,32 @@ def _check(codec: str, fps: float, bitrate_bps: int, quality: int, gop: int | No
         raise UsageError(
             f"Codec {codec!r} is not known.", hint=f"Choose one of {', '.join(CONTENT_TYPES)}."
         )
-    if not 10_000 <= bitrate_bps <= 1_000_000_000:
-        raise UsageError(
-            f"{bitrate_bps} bits per second is not possible.", hint="Use 10 kbit/s to 1 Gbit/s."
-        )
+    _check_bitrate(bitrate_bps)
     if not 1 <= quality <= 100:
         raise UsageError(f"JPEG quality {quality} is not possible.", hint="Use 1 to 100.")
     if gop is not None and gop < 1:
         raise UsageError(f"A group of {gop} pictures is not possible.", hint="Use 1 or more.")
 
 
-def _make_encoder(
-    codec: str, width: int, height: int, fps: float, bitrate_bps: int, quality: int, gop: int | None
-) -> PictureEncoder:
-    if codec == "jpeg":
-        from wtp.media.jpeg import make_jpeg_encoder
-
-        return make_jpeg_encoder(width, height, quality)
-    from wtp.media.h264 import H264Encoder
-
-    pictures = gop or max(1, min(MAX_GOP, round(GOP_S * fps)))
-    return H264Encoder(width, height, fps, bitrate_bps, pictures)
+def _check_bitrate(bitrate_bps: int) -> None:
+    if not MIN_BITRATE_BPS <= bitrate_bps <= MAX_BITRATE_BPS:
+        raise UsageError(
+            f"{bitrate_bps} bits per second is not possible.", hint="Use 10 kbit/s to 1 Gbit/s."
+        )
 
 
 def _make_decoder(name: str) -> PictureDecoder:
-    if name == "video/h264":
-        from wtp.media.h264 import H264Decoder
-
-        return H264Decoder()
-    if name == "image/jpeg":
+    codec = codec_of(name)
+    if codec is None:
+        raise MediaError(
+            f"Objects of type {name[:80]!r} cannot be decoded here.",
+            hint=f"Known are {', '.join(CONTENT_TYPES.values())}; save the bytes with --raw or"
+            " --save.",
+        )
+    if codec.name == "jpeg":
         from wtp.media.jpeg import JpegDecoder
 
         return JpegDecoder()
-    raise MediaError(
-        f"Objects of type {name!r} cannot be decoded here.",
-        hint=f"Known are {', '.join(CONTENT_TYPES.values())}; save the bytes with --raw or --save.",
-    )
+    from wtp.media.avdecoder import AvDecoder
+
+    return AvDecoder(codec)

@@ -1,0 +1,210 @@
+"""How each encoder is set for live pictures: one object out for one picture in, no look-ahead."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from enum import Enum
+from fractions import Fraction
+
+VBV_S = 0.1
+"""Rate-control window: keeps a key picture within 100 ms of the line's rate."""
+
+VPX_BUFFER_S = 0.3
+"""libvpx drops quality for seconds after a key picture when its buffer is shorter."""
+
+VPX_MAX_KEY_PERCENT = 400
+"""Largest key picture of libvpx in percent of an average one."""
+
+SLICES = 2
+MICROSECONDS = Fraction(1, 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is to be encoded.
+
+    Attributes:
+        width: In pixels, even.
+        height: In pixels, even.
+        fps: Nominal pictures per second.
+        bitrate_bps: Target and ceiling.
+        gop: Pictures from key to key.
+    """
+
+    width: int
+    height: int
+    fps: float
+    bitrate_bps: int
+    gop: int
+
+    @property
+    def rate(self) -> Fraction:
+        """The nominal rate as FFmpeg takes it."""
+        return Fraction(self.fps).limit_denominator(1001)
+
+    def buffer_bits(self, seconds: float) -> str:
+        """Bits of a rate-control buffer, for at least one picture."""
+        return str(round(self.bitrate_bps * max(seconds, 1 / self.fps)))
+
+
+class Rebitrate(Enum):
+    """How an encoder that runs is given another bit rate.
+
+    LIVE encoders read FFmpeg's `bit_rate` before every picture. CLOCK ones cannot be told, but
+    divide bits by the pictures' times: time that passes more slowly for them makes pictures smaller
+    by as much. RESTART ones begin anew with a key picture. LIVE and RESTART ones count pictures
+    instead of looking at their times, so the rate they are told has to follow the picture rate.
+    """
+
+    LIVE = 1
+    CLOCK = 2
+    RESTART = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Settings of one encoder.
+
+    Attributes:
+        options: FFmpeg's.
+        rebitrate: How its bit rate is changed.
+        time_base: Unit of the pictures' times; None takes the nominal picture.
+        threads: Of the encoder.
+        pixel_format: That it takes.
+        device: Kind of hardware device that FFmpeg must be given, empty for none.
+    """
+
+    options: dict[str, str] = field(default_factory=dict)
+    rebitrate: Rebitrate = Rebitrate.RESTART
+    time_base: Fraction | None = None
+    threads: int = 1
+    pixel_format: str = "yuv420p"
+    device: str = ""
+
+
+def tune(name: str, target: Target) -> Tuning:
+    """Settings of an encoder by FFmpeg's name for it."""
+    if name == "libx264":
+        return _x264(target)
+    if name in ("libvpx", "libvpx-vp9"):
+        return _vpx(name, target)
+    if name == "libsvtav1":
+        return _svt()
+    if name == "libaom-av1":
+        return _aom(target)
+    return _hardware(name, target)
+
+
+def _cores(most: int) -> int:
+    return min(most, os.cpu_count() or 1)
+
+
+def _x264(target: Target) -> Tuning:
+    """Baseline profile; two slices at the same time where there are two cores, a third faster.
+
+    Times are in units of the nominal picture, since players of the bare stream take its rate from
+    there. Rate control by those times (`force-cfr=0`) would hold one picture back.
+    """
+    options = {
+        "preset": "ultrafast",
+        "tune": "zerolatency",
+        "profile": "baseline",
+        "forced-idr": "1",
+        "maxrate": str(target.bitrate_bps),
+        "bufsize": target.buffer_bits(VBV_S),
+    }
+    return Tuning(options, Rebitrate.LIVE, threads=_cores(SLICES))
+
+
+def _vpx(name: str, target: Target) -> Tuning:
+    rate = str(target.bitrate_bps)
+    options = {
+        "deadline": "realtime",
+        "lag-in-frames": "0",
+        "auto-alt-ref": "0",
+        "minrate": rate,
+        "maxrate": rate,
+        "bufsize": target.buffer_bits(VPX_BUFFER_S),
+        "max-intra-rate": str(VPX_MAX_KEY_PERCENT),
+    }
+    options |= {"cpu-used": "8"} if name == "libvpx" else {"cpu-used": "7", "row-mt": "1"}
+    threads = _cores(2)
+    return Tuning(options, Rebitrate.CLOCK, time_base=MICROSECONDS, threads=threads)
+
+
+def _svt() -> Tuning:
+    """Constant bit rate for real-time use, and no hierarchy: that makes every fourth picture large.
+
+    The parameters are those of SVT-AV1's `Docs/Parameters.md`.
+    """
+    # FFmpeg would turn its maxrate into a limit that SVT-AV1 has not in this mode.
+    parameters = "rtc=1:pred-struct=1:rc=2:hierarchical-levels=0:scd=0:lp=1"
+    return Tuning({"preset": "12", "svtav1-params": parameters})
+
+
+def _aom(target: Target) -> Tuning:
+    options = {
+        "usage": "realtime",
+        "cpu-used": "9",
+        "lag-in-frames": "0",
+        "row-mt": "1",
+        "minrate": str(target.bitrate_bps),
+        "maxrate": str(target.bitrate_bps),
+        "bufsize": target.buffer_bits(VPX_BUFFER_S),
+    }
+    threads = _cores(2)
+    return Tuning(options, Rebitrate.CLOCK, time_base=MICROSECONDS, threads=threads)
+
+
+_FAMILIES: dict[str, tuple[dict[str, str], Rebitrate, str, str]] = {
+    "nvenc": (
+        {"preset": "p1", "tune": "ull", "rc": "cbr", "zerolatency": "1", "delay": "0"}
+        | {"forced-idr": "1"},
+        Rebitrate.LIVE,
+        "yuv420p",
+        "",
+    ),
+    "qsv": (
+        {"preset": "veryfast", "async_depth": "1", "look_ahead": "0", "forced_idr": "1"}
+        | {"low_delay_brc": "1"},
+        Rebitrate.LIVE,
+        "nv12",
+        "",
+    ),
+    "vaapi": ({"async_depth": "1", "rc_mode": "CBR"}, Rebitrate.RESTART, "nv12", "vaapi"),
+    "amf": (
+        {"usage": "ultralowlatency", "quality": "speed", "rc": "cbr", "forced_idr": "1"},
+        Rebitrate.RESTART,
+        "nv12",
+        "",
+    ),
+    "videotoolbox": (
+        {"realtime": "1", "allow_sw": "0", "prio_speed": "1"},
+        Rebitrate.RESTART,
+        "nv12",
+        "",
+    ),
+    "mf": (
+        {"hw_encoding": "1", "rate_control": "cbr", "scenario": "live_streaming"},
+        Rebitrate.RESTART,
+        "nv12",
+        "",
+    ),
+    "v4l2m2m": ({}, Rebitrate.RESTART, "yuv420p", ""),
+    "libopenh264": (
+        {"rc_mode": "bitrate", "allow_skip_frames": "0"},
+        Rebitrate.RESTART,
+        "yuv420p",
+        "",
+    ),
+}
+"""Settings by the ending of an encoder's name (FFmpeg's documentation, "Codecs")."""
+
+
+def _hardware(name: str, target: Target) -> Tuning:
+    options, rebitrate, pixel_format, device = _FAMILIES.get(
+        name.rpartition("_")[2], ({}, Rebitrate.RESTART, "yuv420p", "")
+    )
+    rate = {"maxrate": str(target.bitrate_bps), "bufsize": target.buffer_bits(VBV_S)}
+    return Tuning(options | rate, rebitrate, pixel_format=pixel_format, device=device)
