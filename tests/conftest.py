@@ -16,7 +16,7 @@ import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -133,8 +133,10 @@ def left_out(reporter: TerminalReporter) -> Counter[str]:
     return counts
 
 
-def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
-    """Say in one line what was left out and why."""
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    """Say in one line what was left out and why, and whether a real Pulsar died meanwhile."""
+    if deaths := config.stash[_shared_pulsar].deaths:
+        terminalreporter.write_line(deaths, red=True)
     counts = left_out(terminalreporter)
     if not counts:
         return
@@ -222,8 +224,7 @@ def shared_pulsar(request: pytest.FixtureRequest) -> SharedPulsar:
 def real_pulsar(shared_pulsar: SharedPulsar) -> RealPulsar:
     """A real Pulsar as wtp wants it; one for the whole run, so use names of your own.
 
-    Tests that use it carry the marker `pulsar`. Who kills or restarts it asks for `pulsar_alone`
-    too, or starts a `RealPulsar` of its own.
+    Tests that use it carry the marker `pulsar`. Who kills or restarts one starts a `RealPulsar`.
     """
     return _one_pulsar(shared_pulsar, "tuned")
 
@@ -235,26 +236,12 @@ def factory_pulsar(shared_pulsar: SharedPulsar) -> RealPulsar:
 
 
 @pytest.fixture(autouse=True)
-def _pulsars_stay(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Keep the real Pulsars that a test uses from being restarted under it.
-
-    The contract's `target` does that itself: twice would wait for itself.
-    """
-    names = request.fixturenames
+def _pulsars_live(request: pytest.FixtureRequest) -> None:
+    """Start the real Pulsars again that a test uses and that have died."""
     shared = request.config.stash[_shared_pulsar]
-    used = set() if "target" in names else _pulsars_of(request.node)
-    with ExitStack() as stack:
-        for fixture, variant in PULSARS.items():
-            if variant in used:
-                request.getfixturevalue(fixture)
-                alone = "pulsar_alone" in names
-                stack.enter_context(shared.using(variant, alone=alone))
-        yield
-
-
-@pytest.fixture
-def pulsar_alone() -> None:
-    """Nobody else uses the real Pulsars of this test while it runs: it may restart them."""
+    for variant in _pulsars_of(request.node):
+        if not shared.running(variant):
+            _one_pulsar(shared, variant)
 
 
 def _is_free(port: int) -> bool:

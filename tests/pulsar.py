@@ -24,6 +24,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -63,6 +64,7 @@ TUNED = {
     "journalMaxGroupWaitMSec": "0",
     "journalFlushWhenQueueEmpty": "true",
 }
+DEATHS = "deaths"
 VARIANTS: dict[str, dict[str, str]] = {"tuned": TUNED, "factory": {}}
 
 LOG4J = """<Configuration status="warn">
@@ -73,7 +75,8 @@ LOG4J = """<Configuration status="warn">
 """
 METADATA = "org.apache.pulsar.metadata.bookkeeper.PulsarMetadata"
 JVM = [
-    "-Xmx512m",
+    "-Xmx640m",
+    "-XX:+ExitOnOutOfMemoryError",
     "-XX:MaxDirectMemorySize=512m",
     "-XX:+UseSerialGC",
     "-Dlog4j2.configurationFile=log4j2.xml",
@@ -119,13 +122,7 @@ class RealPulsar:
         self._jvm = list(jvm)
         self._token = token
         self._owner = owner or os.getpid()
-        ports = folder / "ports.json"
-        if not ports.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            ports.write_text(json.dumps(free_ports(4)), encoding="utf-8")
-        self.port, self.http_port, self._tls_port, self._https_port = json.loads(
-            ports.read_text(encoding="utf-8")
-        )
+        self.port, self.http_port, self._tls_port, self._https_port = _agreed_ports(folder)
         lines = {**BASE, **VARIANTS[variant]}
         lines |= {"brokerServicePort": str(self.port), "webServicePort": str(self.http_port)}
         if tls:
@@ -318,40 +315,41 @@ class SharedPulsar:
         self.owner = owner
 
     def get(self, variant: str) -> RealPulsar:
-        """The run's JVM of a variant, healthy; started now if nobody did."""
+        """The run's JVM of a variant, healthy; started now if nobody did, or if it has died."""
         pulsar = self.launch(variant)
         if not isinstance(pulsar, RunningPulsar):
-            with self.using(variant, alone=False):
-                pulsar.wait_healthy()
+            pulsar.wait_healthy()
         return pulsar
 
     def launch(self, variant: str) -> RealPulsar:
         """The run's JVM of a variant, which may still be on its way."""
-        if addresses := _named(variant):
+        if addresses := os.environ.get(_variable(variant)):
             return RunningPulsar(addresses)
         pulsar = RealPulsar(self.folder / variant, variant, owner=self.owner)
-        with self.using(variant, alone=False), self._locked(f"{variant}.start", fcntl.LOCK_EX):
-            if not pulsar.running():
-                pulsar.kill()
-                pulsar.launch()
+        if not pulsar.running():
+            with self._locked(f"{variant}.start"):
+                if not pulsar.running():
+                    self._start_again(pulsar)
         return pulsar
 
-    @contextmanager
-    def using(self, variant: str, *, alone: bool) -> Iterator[None]:
-        """Keep a variant from being restarted by another process; with `alone`: from being used.
+    def running(self, variant: str) -> bool:
+        """Whether the run's JVM of a variant, or the one that is named instead, runs."""
+        named = _variable(variant) in os.environ
+        return named or RealPulsar(self.folder / variant, variant).running()
 
-        The gate makes who wants it alone wait only for those who use it already.
-        """
-        if _named(variant):
-            yield
-            return
-        with self._locked(f"{variant}.gate", fcntl.LOCK_EX):
-            use = self._locked(f"{variant}.use", fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-            use.__enter__()
-        try:
-            yield
-        finally:
-            use.__exit__(None, None, None)
+    def _start_again(self, pulsar: RealPulsar) -> None:
+        if pulsar.pid is not None:
+            with (self.folder / DEATHS).open("a", encoding="utf-8") as file:
+                file.write(f"The real Pulsar ({pulsar.variant}) died:\n{pulsar.log}\n")
+        pulsar.kill()
+        pulsar.launch()
+
+    @property
+    def deaths(self) -> str:
+        """The last words of those that died by themselves."""
+        with suppress(FileNotFoundError):
+            return (self.folder / DEATHS).read_text(encoding="utf-8")
+        return ""
 
     def close(self) -> None:
         """End all of them and remove their folders; called by the owner."""
@@ -361,16 +359,29 @@ class SharedPulsar:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextmanager
-    def _locked(self, name: str, how: int) -> Iterator[None]:
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def _locked(self, name: str) -> Iterator[None]:
         with (self.folder / name).open("w") as lock:
-            fcntl.flock(lock, how)
+            fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
 
-def _named(variant: str) -> str | None:
-    """Addresses of a running one that the environment names."""
-    return os.environ.get("WTP_TEST_PULSAR" + ("" if variant == "tuned" else f"_{variant.upper()}"))
+def _agreed_ports(folder: Path) -> list[int]:
+    """The four ports of whoever lives in a folder, the same for all processes that ask at once."""
+    ports = folder / "ports.json"
+    if not ports.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        own = folder / f"ports-{uuid.uuid4().hex}.json"
+        own.write_text(json.dumps(free_ports(4)), encoding="utf-8")
+        with suppress(FileExistsError):
+            os.link(own, ports)
+        own.unlink()
+    found: list[int] = json.loads(ports.read_text(encoding="utf-8"))
+    return found
+
+
+def _variable(variant: str) -> str:
+    """Environment variable that names a running one."""
+    return "WTP_TEST_PULSAR" + ("" if variant == "tuned" else f"_{variant.upper()}")
 
 
 def _ended(pid: int, timeout_s: float) -> bool:

@@ -85,6 +85,13 @@ class Embedded(Target):
         self.url, self.admin = self.stage.broker_url, self.stage.admin_url
         self._run: Run = self.stage.broker()
 
+    def __enter__(self) -> Embedded:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        left = self.stage.close()
+        assert not left, "\n".join(left)
+
     def restart(self, *, hard: bool = False) -> None:
         """End it and start it again."""
         if hard:

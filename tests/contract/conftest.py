@@ -10,42 +10,39 @@ import pulsar
 import pytest
 
 from tests.contract.brokers import Embedded, Real, Target, connected, fill
-from tests.pulsar import RealPulsar, SharedPulsar
+from tests.pulsar import RealPulsar
 
-REAL = {"real": "tuned", "factory": "factory"}
-BROKERS = ["embedded", *(pytest.param(name, marks=pytest.mark.pulsar) for name in REAL)]
+BROKERS = [
+    "embedded",
+    *(pytest.param(name, marks=pytest.mark.pulsar) for name in ("real", "factory")),
+]
 
 
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
     """The embedded broker of this worker."""
-    target = Embedded(tmp_path_factory.mktemp("contract"))
-    yield target
-    left = target.stage.close()
-    assert not left, "\n".join(left)
+    with Embedded(tmp_path_factory.mktemp("contract")) as target:
+        yield target
 
 
 @pytest.fixture(scope="session")
-def idle_topic(factory_pulsar: RealPulsar, shared_pulsar: SharedPulsar) -> str:
+def idle_topic(factory_pulsar: RealPulsar) -> str:
     """A topic that nobody uses, as old as this worker's use of the factory settings."""
     topic = f"persistent://public/default/idle-{uuid.uuid4().hex[:8]}"
-    with shared_pulsar.using("factory", alone=False), connected(factory_pulsar.url) as client:
+    with connected(factory_pulsar.url) as client:
         fill(client, topic, 1)
     return topic
 
 
 @pytest.fixture(params=BROKERS)
-def target(request: pytest.FixtureRequest, shared_pulsar: SharedPulsar) -> Iterator[Target]:
-    """A broker under contract; nobody restarts it meanwhile."""
+def target(request: pytest.FixtureRequest) -> Target:
+    """A broker under contract, which nobody restarts."""
     if request.param == "embedded":
-        yield request.getfixturevalue("embedded")
-        return
-    real = request.getfixturevalue(f"{request.param}_pulsar")
+        embedded: Embedded = request.getfixturevalue("embedded")
+        return embedded
     if request.param == "factory":
         request.getfixturevalue("idle_topic")
-    alone = "pulsar_alone" in request.fixturenames
-    with shared_pulsar.using(REAL[request.param], alone=alone):
-        yield Real(real, request.param)
+    return Real(request.getfixturevalue(f"{request.param}_pulsar"), request.param)
 
 
 @pytest.fixture

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.stage import wait_for
 from tests.processes import ROOT
-from tests.pulsar import RealPulsar, SharedPulsar
+from tests.pulsar import RealPulsar
 
 GUARD = [sys.executable, "-I", str(ROOT / "tests" / "pulsar_guard.py")]
 
@@ -65,20 +66,15 @@ def test_its_own_end_keeps_the_folder(tmp_path: Path) -> None:
     assert (tmp_path / "pulsar.log").exists()
 
 
-def test_one_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WTP_TEST_PULSAR", raising=False)
-    shared = SharedPulsar(tmp_path / "run", os.getpid())
-    alone = threading.Event()
+def test_all_processes_agree_on_its_ports(tmp_path: Path) -> None:
+    """Whoever asks first decides, also when several ask at once."""
+    ready = threading.Barrier(8)
 
-    def work() -> None:
-        with SharedPulsar(tmp_path / "run", os.getpid()).using("tuned", alone=True):
-            alone.set()
+    def ask(_: int) -> tuple[int, int]:
+        ready.wait()
+        pulsar = RealPulsar(tmp_path / "one")
+        return pulsar.port, pulsar.http_port
 
-    thread = threading.Thread(target=work)
-    with shared.using("tuned", alone=False):
-        thread.start()
-        assert not alone.wait(0.1)
-    assert alone.wait(5)
-    thread.join()
-    shared.close()
-    assert not shared.folder.exists()
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(ask, range(8)))) == 1
+    assert [path.name for path in (tmp_path / "one").iterdir()] == ["ports.json"]

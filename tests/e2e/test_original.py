@@ -18,7 +18,6 @@ import pytest
 
 from tests.e2e.stage import Stage, stage_in
 from tests.processes import Process
-from tests.pulsar import SharedPulsar
 from wtp.consumer.item import PUBLISH_TO_RECEIVE
 
 pytestmark = pytest.mark.e2e
@@ -86,7 +85,6 @@ class Place:
 def place(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
-    shared_pulsar: SharedPulsar,
 ) -> Iterator[Any]:
     """Topics of every kind with eight messages, in the embedded broker or a real Pulsar."""
     with stage_in(tmp_path_factory.mktemp(request.param)) as stage:
@@ -98,11 +96,9 @@ def place(
             stage.broker_url = stage.env["WTP_BROKER"] = pulsar_.url
             stage.admin_url = stage.env["WTP_ADMIN"] = pulsar_.admin
         there = Place(stage, stage.broker_url, room)
-        with shared_pulsar.using("tuned", alone=False):
-            fill(there)
+        fill(there)
         yield there
-        with shared_pulsar.using("tuned", alone=False):
-            empty(there)
+        empty(there)
 
 
 def fill(there: Place) -> None:
