@@ -1,1 +1,1 @@
-"""Files in chunks: the manifest, what was sent, what is there, and putting it together."""
+"""Files in parts: what stands between a file here and the same file elsewhere; no network."""
