@@ -8,6 +8,7 @@ from wtp.clock import Clock, ClockDomain
 from wtp.errors import Refused
 from wtp.model import Object
 from wtp.publisher.outgoing import Line
+from wtp.transport.session import BULK
 from wtp.wire import StreamType
 from wtp.wire.objects import ObjectParser
 
@@ -20,6 +21,7 @@ class FakeStream:
     acknowledged: int = 0
     ended: bool = False
     reset_code: int | None = None
+    rank: int = BULK
 
     def objects(self) -> list[Object]:
         assert self.data[0] == StreamType.OBJECTS
@@ -34,11 +36,11 @@ class FakeStreams:
         self.no_credit = False
         self.streams: dict[int, FakeStream] = {}
 
-    def open_stream(self) -> int:
+    def open_stream(self, rank: int = BULK) -> int:
         if self.no_credit:
             raise Refused("no credit", code="stream-limit")
         number = 4 * len(self.streams) + 2
-        self.streams[number] = FakeStream()
+        self.streams[number] = FakeStream(rank=rank)
         return number
 
     def send(self, stream: int, data: bytes, end: bool = False) -> None:

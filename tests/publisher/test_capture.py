@@ -52,6 +52,10 @@ class Encoder:
     def __init__(self) -> None:
         self.forced: list[int] = []
         self.count = 0
+        self.rates: list[tuple[int, int]] = []
+
+    def rebitrate(self, bitrate_bps: int) -> None:
+        self.rates.append((self.count, bitrate_bps))
 
     def encode(self, picture: Picture, *, force_key: bool = False) -> list[Encoded]:
         if force_key:
@@ -149,3 +153,22 @@ async def test_a_slow_loop_loses_the_oldest_and_asks_for_a_key() -> None:
     assert sink.lost + len(sink.units) == total + 1
     assert len(sink.units) <= HANDOVER + 1
     assert encoder.forced
+
+
+async def test_the_rate_is_told_before_a_picture_and_pictures_are_left_out() -> None:
+    encoder, sink = Encoder(), Sink()
+    running = capture(Source(12), sink, encoder)
+    running.follow(300_000, 3)
+    await running.run()
+    assert encoder.rates == [(0, 300_000)], "once, however many pictures follow"
+    assert encoder.count == 4
+    assert [unit.capture_us for unit in sink.units[:4]] == [1002, 1005, 1008, 1011]
+
+
+async def test_a_key_that_is_wanted_is_not_left_out() -> None:
+    encoder = Encoder()
+    running = capture(Source(4), Sink(), encoder)
+    running.follow(300_000, 15)
+    running.force_key()
+    await running.run()
+    assert encoder.forced == [0]

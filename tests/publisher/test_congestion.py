@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 
@@ -149,7 +150,7 @@ def test_it_does_not_swing_on_a_narrow_line() -> None:
     world.run(40)
     targets = world.targets(10.0)
     assert min(targets) > 0.3 * max(targets)
-    falls = sum(b < 0.95 * a for a, b in zip(targets, targets[1:], strict=False))
+    falls = sum(b < 0.95 * a for a, b in pairwise(targets))
     assert falls <= 12, f"{falls} cuts in 30 s"
     late = [ms for at, ms in world.line.delays_ms if at > 10e6 and ms > HIGH_MS + 30]
     assert len(late) < 0.02 * len(world.line.delays_ms)

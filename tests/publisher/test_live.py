@@ -12,6 +12,7 @@ from tests.publisher.fakes import FakeStreams, FakeTime, line_to
 from wtp.model import Kind
 from wtp.publisher.live import DROPPED_GROUP, MAX_STREAMS, STALL_MS, LiveTrack, Unit
 from wtp.publisher.session import TrackSpec
+from wtp.transport.session import LIVE, URGENT
 
 H264 = TrackSpec(1, "video", Kind.VIDEO, "video/h264")
 JPEG = TrackSpec(2, "photos", Kind.VIDEO, "image/jpeg")
@@ -263,3 +264,58 @@ def test_the_identity_holds_whatever_happens(seed: int) -> None:
     rig.track.detach()
     assert rig.track.ledger.in_flight == 0
     assert rig.track.ledger.balanced
+
+
+OPUS = TrackSpec(3, "audio", Kind.AUDIO, "audio/opus;rate=48000;channels=1")
+
+
+def test_half_a_second_of_sound_shares_a_stream_and_goes_first() -> None:
+    rig = Rig(OPUS)
+    rig.offer("K" * 120, step_us=10_000)
+    first, second, third = rig.streams.all()
+    assert [len(one.objects()) for one in (first, second, third)] == [50, 50, 20]
+    assert (first.ended, second.ended, third.ended) == (True, True, False)
+    assert {obj.group for obj in first.objects()} == {1}
+    assert {obj.group for obj in third.objects()} == {3}
+    assert all(obj.key for obj in rig.streams.objects())
+    assert {one.rank for one in rig.streams.all()} == {URGENT}
+    pictures = Rig()
+    pictures.offer("Kd")
+    assert {one.rank for one in pictures.streams.all()} == {LIVE}
+
+
+def test_stale_sound_goes_with_its_stream_and_the_newest_stays() -> None:
+    rig = Rig(OPUS, stuck=True)
+    rig.offer("K" * 30, step_us=10_000)
+    rig.time.us += STALL_US
+    rig.offer("KK")
+    old, new = rig.streams.all()
+    assert old.reset_code == DROPPED_GROUP
+    assert [obj.seq for obj in new.objects()] == [31, 32]
+    assert rig.dropped == {"stale-group": 30}
+    assert rig.track.ledger.balanced
+
+
+def test_shedding_drops_what_waits_and_asks_for_a_key() -> None:
+    rig = Rig(stuck=True)
+    rig.track.shed()
+    assert rig.keys == 0, "nothing waits"
+    rig.offer("Kddd")
+    rig.track.shed()
+    assert rig.keys == 1
+    rig.offer("dKd")
+    assert rig.dropped == {"stale-group": 5}
+    assert [one.reset_code for one in rig.streams.all()] == [DROPPED_GROUP, None]
+    assert rig.seqs()[-2:] == [6, 7]
+    assert rig.track.ledger.balanced
+
+
+def test_how_long_the_oldest_waits() -> None:
+    rig = Rig(stuck=True)
+    assert rig.track.oldest_us() is None
+    began_us = rig.clock.now_us()
+    rig.offer("Kd", step_us=10_000)
+    assert rig.track.oldest_us() == began_us
+    assert rig.track.backlog_bytes > 200
+    rig.streams.acknowledge()
+    assert rig.track.oldest_us() is None

@@ -15,9 +15,10 @@ from wtp.errors import (
     WireError,
     WtpError,
 )
+from wtp.publisher.live import LiveTrack
 from wtp.publisher.outgoing import Line, Outgoing
 from wtp.publisher.session import Conversation
-from wtp.transport.session import Session
+from wtp.transport.session import URGENT, Session
 from wtp.wire import StreamType, control, stream_type
 
 PING_S = 0.5
@@ -90,7 +91,7 @@ class Active:
         """Say hello on a session that was just opened."""
         self.session = session
         if not self.over.is_set():
-            self._own = session.open_stream()
+            self._own = session.open_stream(URGENT)
             self._write()
 
     # SessionEvents
@@ -236,6 +237,10 @@ class Active:
                 self._count(message.tracks, final=True)
                 if self._flushed is not None and not self._flushed.done():
                     self._flushed.set_result(True)
+            case control.Keyframe() if message.alias in self.attached:
+                track = self._tracks[message.alias]
+                if isinstance(track, LiveTrack):
+                    track.ask_key()
             case control.Drain():
                 _log.info("The router is leaving: %s.", message.reason or "no reason given")
                 self.draining.set()

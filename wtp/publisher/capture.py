@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from wtp.errors import MediaError, WtpError
+from wtp.media.picture import Picture
 from wtp.media.source import Source
 from wtp.media.video import Encoded, VideoEncoder
 from wtp.publisher.live import Unit
@@ -54,6 +55,8 @@ class Capture:
         self._now_us = now_us
         self._deliver = deliver
         self._count = count
+        self._bitrate_bps = self._applied_bps = 0
+        self._every_nth = 1
         self._key = threading.Event()
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -65,6 +68,16 @@ class Capture:
     def force_key(self) -> None:
         """Make the next picture a key picture; safe from any thread."""
         self._key.set()
+
+    def follow(self, bitrate_bps: int, every_nth: int) -> None:
+        """Encode at another bit rate, and every n-th picture only; safe from any thread.
+
+        Args:
+            bitrate_bps: From the next picture on, 10 kbit/s at least.
+            every_nth: Pictures between are captured and left out.
+        """
+        self._every_nth = every_nth
+        self._bitrate_bps = bitrate_bps
 
     async def run(self) -> None:
         """Capture until the source ends or `stop`.
@@ -101,18 +114,28 @@ class Capture:
         self._call(lambda: self._end(error))
 
     def _capture(self) -> None:
+        left_out = 0
         for taken, picture in enumerate(self.source.pictures(), 1):
             if self._stop.is_set():
                 break
-            force = self._key.is_set()
-            if force:
-                self._key.clear()
-            began_us = self._now_us()
-            self._push(self._encoder.encode(picture, force_key=force))
-            self.encode_us = self._now_us() - began_us
+            left_out += 1
+            if left_out >= self._every_nth or self._key.is_set():
+                left_out = 0
+                self._encode(picture)
             if taken == self._count:
                 break
         self._push(self._encoder.flush())
+
+    def _encode(self, picture: Picture) -> None:
+        force = self._key.is_set()
+        if force:
+            self._key.clear()
+        began_us = self._now_us()
+        if self._bitrate_bps != self._applied_bps:
+            self._applied_bps = self._bitrate_bps
+            self._encoder.rebitrate(self._applied_bps)
+        self._push(self._encoder.encode(picture, force_key=force))
+        self.encode_us = self._now_us() - began_us
 
     def _push(self, encoded: Sequence[Encoded]) -> None:
         now_us = self._now_us()

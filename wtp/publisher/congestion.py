@@ -112,7 +112,7 @@ class Controller:
         floor_bps: What the bit rate does not go below; pictures are left out instead.
 
     Attributes:
-        ceiling_bps: May change from one look to the next.
+        ceiling_bps: As given, or by `bound`.
         floor_bps: As well.
         target_bps: Present target.
         every_nth: Send every n-th picture.
@@ -139,6 +139,12 @@ class Controller:
     def every_nth(self) -> int:
         """Send every n-th picture."""
         return DIVISORS[self._divisor]
+
+    def bound(self, ceiling_bps: int, floor_bps: int) -> None:
+        """Change the ceiling and the floor; a target that is at the ceiling stays there."""
+        if self.target_bps >= self.ceiling_bps:
+            self.target_bps = float(ceiling_bps)
+        self.ceiling_bps, self.floor_bps = ceiling_bps, min(floor_bps, ceiling_bps)
 
     def restart(self) -> None:
         """A new session: forget the old path, keep the target as a guess at the new one."""

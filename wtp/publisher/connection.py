@@ -19,6 +19,7 @@ from wtp.errors import BrokerError, BrokerUnavailable, ConnectionFailed, WtpErro
 from wtp.publisher.active import Active
 from wtp.publisher.outgoing import Outgoing
 from wtp.publisher.session import Conversation
+from wtp.publisher.steering import Helm
 from wtp.transport.client import connect
 from wtp.transport.session import Session, SessionEvents
 from wtp.transport.trust import Trust
@@ -110,6 +111,7 @@ class Connection:
         self.usable = asyncio.Event()
         self._target = target
         self._tracks = tracks
+        self._helm = Helm(tracks.values(), clock)
         self._clock = clock
         self._connect = connect_with
         self._boot_id = read_boot_id()
@@ -197,6 +199,7 @@ class Connection:
             "packets_lost": stats.packets_lost,
             "packet_bytes": stats.datagram_bytes,
             "sent_bytes": stats.bytes_sent,
+            **self._helm.snapshot(),
             "clock": "shared" if conversation.same_start else "own",
             "clock_error_us": None if offset is None else offset.error_us,
         }
@@ -218,7 +221,7 @@ class Connection:
             return
         if active is None:
             return
-        watching = asyncio.create_task(active.watch())
+        caring = asyncio.create_task(self._care(active))
         try:
             if first:
                 await self._all_taken(active, deadline)
@@ -226,8 +229,8 @@ class Connection:
                 self.reconnects += 1
             await self._until_over(active)
         finally:
-            watching.cancel()
-            (fault,) = await asyncio.gather(watching, return_exceptions=True)
+            caring.cancel()
+            (fault,) = await asyncio.gather(caring, return_exceptions=True)
             if isinstance(fault, Exception):
                 _log.error("A fault while watching the session.", exc_info=fault)
             if not self._closing.is_set():
@@ -243,6 +246,18 @@ class Connection:
             raise lost
         if not self._closing.is_set():
             self._say(f"The session was lost: {active.reason}; connecting again.")
+
+    async def _care(self, active: Active) -> None:
+        """Watch the session, and make the tracks follow what it carries."""
+        assert active.session is not None  # noqa: S101 - it was started
+        steering = asyncio.create_task(self._helm.steer(active.session))
+        try:
+            await active.watch()
+        finally:
+            steering.cancel()
+            (fault,) = await asyncio.gather(steering, return_exceptions=True)
+            if isinstance(fault, Exception):
+                _log.error("A fault while following the network.", exc_info=fault)
 
     async def _open(self, deadline: float | None) -> Active | None:
         """Open a session; None when the publisher is to end meanwhile."""

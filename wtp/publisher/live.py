@@ -1,5 +1,8 @@
 """A live track: the newest matters. One stream per group; what waits too long is dropped whole.
 
+Of sound every object can be decoded by itself, but a stream for each would cost the router more
+than the sound itself: half a second of objects is a group and shares a stream.
+
 While objects wait longer than `STALL_MS` for the peer, non-key objects are dropped, and everything
 up to the next key object with them, since nothing else could be decoded. A key object that still
 finds a backlog resets the streams of older groups. After a drop the encoder is asked for a key.
@@ -15,7 +18,7 @@ from typing import Any
 from wtp.clock import Clock
 from wtp.errors import ConnectionFailed, Refused
 from wtp.metrics import Ledger
-from wtp.model import Object
+from wtp.model import Kind, Object
 from wtp.publisher.outgoing import (
     NO_SESSION,
     QUEUE,
@@ -27,6 +30,7 @@ from wtp.publisher.outgoing import (
 )
 from wtp.publisher.rate import Rate
 from wtp.publisher.session import TrackSpec
+from wtp.transport.session import LIVE, URGENT
 from wtp.wire import StreamType
 from wtp.wire.objects import encode_head
 
@@ -36,6 +40,8 @@ MAX_BACKLOG_BYTES = 8 * 1024 * 1024
 """Twice the largest object: bounds memory whatever the clock says."""
 MAX_STREAMS = 48
 """Streams of one track under way; cost per UDP packet grows with them (notes on QUIC)."""
+SOUND_GROUP_US = 500_000
+"""How much sound shares a stream: no more than may be stale at once."""
 DROPPED_GROUP = 1
 """Reset code of a stream whose group was dropped."""
 
@@ -64,6 +70,7 @@ class _Group:
     """A stream under way: what was written to it and when."""
 
     stream: int
+    began_us: int = 0
     written: int = 0
     ended: bool = False
     objects: deque[tuple[int, int]] = field(default_factory=deque)
@@ -74,6 +81,27 @@ class _Group:
         acknowledged = self.written - backlog
         while self.objects and self.objects[0][0] <= acknowledged:
             self.objects.popleft()
+
+
+@dataclass(slots=True)
+class Steering:
+    """How a track follows the network; without one it sends as it likes.
+
+    Attributes:
+        ceiling_bps: Bit rate when nothing stands in the way.
+        floor_bps: What the bit rate does not go below.
+        follow: Takes a bit rate, and that every n-th picture is to be sent; on the loop.
+        target_bps: Last bit rate that was asked for, 0 before.
+        every_nth: Last share of pictures that was asked for.
+        reason: Why it is not all; empty when it is.
+    """
+
+    ceiling_bps: int
+    floor_bps: int
+    follow: Callable[[int, int], None]
+    target_bps: int = 0
+    every_nth: int = 1
+    reason: str = ""
 
 
 class LiveTrack:
@@ -89,6 +117,7 @@ class LiveTrack:
         sent: Objects written in this session to streams that were not reset.
         refused: None: the router drops and counts live objects without asking.
         router: The router's last counts.
+        steering: How it follows the network, None when it does not.
     """
 
     def __init__(self, spec: TrackSpec, clock: Clock, want_key: Callable[[], None]) -> None:
@@ -97,6 +126,7 @@ class LiveTrack:
         self.sent = 0
         self.refused = 0
         self.router: Mapping[str, int] = {}
+        self.steering: Steering | None = None
         self._clock = clock
         self._want_key = want_key
         self._line: Line | None = None
@@ -110,6 +140,7 @@ class LiveTrack:
         self._unconfirmed = 0
         self._stale = 0
         self._rate = Rate()
+        self._sound = spec.kind is Kind.AUDIO
 
     @property
     def pending(self) -> int:
@@ -119,7 +150,7 @@ class LiveTrack:
     def offer(self, unit: Unit) -> None:
         """Send one object, or drop it and count why."""
         self._seq += 1
-        self._group += unit.key
+        self._group += unit.key and not self._sound
         self.ledger.offer(len(unit.payload))
         now_us = self._clock.now_us()
         self._rate.add(now_us, len(unit.payload))
@@ -191,6 +222,37 @@ class LiveTrack:
                 break
         return False
 
+    def ask_key(self) -> None:
+        """Somebody needs a key object: ask the encoder, whatever was asked before."""
+        self._want_key()
+
+    def shed(self) -> None:
+        """Drop what waits and begin afresh: sent now, it would come too late."""
+        if self._line is None or self._finished:
+            return
+        self._settle()
+        if any(group.objects for group in self._groups):
+            self._drop_groups()
+            self._skip(STALE_GROUP)
+            self._ask_key()
+
+    def oldest_us(self) -> int | None:
+        """When the oldest object that is not acknowledged was sent; None without one."""
+        if self._line is None:
+            return None
+        self._settle()
+        return min((g.objects[0][1] for g in self._groups if g.objects), default=None)
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes that the peer has not acknowledged."""
+        return self._backlog_bytes()
+
+    @property
+    def bitrate_bps(self) -> float:
+        """What was offered over the last two seconds."""
+        return self._rate.per_second(self._clock.now_us())[1]
+
     def finish(self) -> None:
         """End the open group."""
         self._end_group()
@@ -212,6 +274,17 @@ class LiveTrack:
             "queue_bytes": self._backlog_bytes(),
             "queue_objects": sum(len(group.objects) for group in self._groups),
             "router": dict(self.router),
+            **self._steered(),
+        }
+
+    def _steered(self) -> dict[str, Any]:
+        steering = self.steering
+        if steering is None:
+            return {}
+        return {
+            "target_bitrate_bps": steering.target_bps or steering.ceiling_bps,
+            "every_nth": steering.every_nth,
+            "limited_by": steering.reason,
         }
 
     def _recall(self, count: int) -> None:
@@ -274,6 +347,13 @@ class LiveTrack:
     def _send(self, unit: Unit, now_us: int) -> None:
         assert self._line is not None  # noqa: S101 - `_refusal` looked
         shift = self._line.shift_us
+        try:
+            group = self._stream_for(unit.key, now_us)
+        except (Refused, ConnectionFailed) as error:
+            reason = QUEUE if isinstance(error, Refused) else NO_SESSION
+            self._skip(reason)
+            self.ledger.drop(reason)
+            return
         obj = Object(
             kind=self.spec.kind,
             seq=self._seq,
@@ -285,13 +365,6 @@ class LiveTrack:
             send_us=now_us + shift,
             duration_us=unit.duration_us,
         )
-        try:
-            group = self._stream_for(unit.key)
-        except (Refused, ConnectionFailed) as error:
-            reason = QUEUE if isinstance(error, Refused) else NO_SESSION
-            self._skip(reason)
-            self.ledger.drop(reason)
-            return
         data = encode_head(self.spec.alias, obj) + unit.payload
         if not group.written:
             data = bytes([StreamType.OBJECTS]) + data
@@ -303,17 +376,20 @@ class LiveTrack:
         self.sent += 1
         self._unconfirmed += 1
 
-    def _stream_for(self, key: bool) -> _Group:
-        """The group's stream: a new one for a key object.
+    def _stream_for(self, key: bool, now_us: int) -> _Group:
+        """The group's stream: a new one for a key object, of sound after half a second.
 
         Raises:
             Refused: The peer gives no stream.
             ConnectionFailed: The session is just over.
         """
-        if not key and self._groups and not self._groups[-1].ended:
-            return self._groups[-1]
+        if self._groups and not self._groups[-1].ended:
+            fresh = now_us - self._groups[-1].began_us < SOUND_GROUP_US
+            if fresh if self._sound else not key:
+                return self._groups[-1]
         self._end_group()
-        group = _Group(self._streams().open_stream())
+        group = _Group(self._streams().open_stream(URGENT if self._sound else LIVE), now_us)
+        self._group += self._sound
         self._groups.append(group)
         return group
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from wtp.clock import Clock
 from wtp.metrics import Ledger
 from wtp.publisher.session import TrackSpec
+from wtp.transport.session import BULK
 
 TOO_LARGE = "too-large"
 NOT_TEXT = "not-text"
@@ -24,8 +25,8 @@ anything confirmed it."""
 class Streams(Protocol):
     """The part of a transport session that carries objects."""
 
-    def open_stream(self) -> int:
-        """Open a unidirectional stream."""
+    def open_stream(self, rank: int = BULK) -> int:
+        """Open a unidirectional stream; the rank says which go first when not all fit."""
         ...
 
     def send(self, stream: int, data: bytes, end: bool = False) -> None:

@@ -9,13 +9,18 @@ from wtp.clock import Clock
 from wtp.config.schema import PublishSettings
 from wtp.model import Kind
 from wtp.publisher.capture import Capture
-from wtp.publisher.live import LiveTrack, Unit
+from wtp.publisher.live import LiveTrack, Steering, Unit
 from wtp.publisher.session import TrackSpec
 
 if TYPE_CHECKING:
     from wtp.media.source import Source
 
 _UNITS = {"k": 1e3, "M": 1e6}
+
+LEAST_BPS = 10_000
+"""What an encoder may be asked for."""
+ROOM = 1.2
+"""Pictures whose size nobody sets may become larger by so much before it counts as congestion."""
 
 
 class VideoFeed:
@@ -55,6 +60,7 @@ class VideoFeed:
                 bitrate_bps=parse_bitrate(settings.bitrate),
                 quality=settings.quality,
                 gop=settings.gop,
+                encoder=settings.encoder,
                 now_us=clock.now_us,
             )
         except BaseException:
@@ -63,6 +69,12 @@ class VideoFeed:
         self._capture = Capture(source, encoder, clock.now_us, self._deliver, count=count)
         spec = TrackSpec(alias, name, kind, encoder.content_type)
         self.track = LiveTrack(spec, clock, self._capture.force_key)
+        self._encoder = encoder
+        self._sized = settings.codec != "jpeg"
+        if settings.adapt:
+            ceiling_bps = parse_bitrate(settings.bitrate)
+            floor_bps = min(parse_bitrate(settings.min_bitrate), ceiling_bps)
+            self.track.steering = Steering(ceiling_bps, floor_bps, self._follow)
 
     async def run(self) -> None:
         """Capture until the source ends."""
@@ -83,6 +95,7 @@ class VideoFeed:
             "source": source.name,
             "size": f"{source.width}x{source.height}",
             "source_fps": round(source.fps, 3),
+            "encoder": self._encoder.encoder,
             "encode_ms": round(self._capture.encode_us / 1000, 3),
         }
 
@@ -90,6 +103,13 @@ class VideoFeed:
         self.track.lose(lost)
         for unit in units:
             self.track.offer(unit)
+        steering = self.track.steering
+        if steering is not None and not self._sized and not steering.reason:
+            steering.ceiling_bps = max(steering.ceiling_bps, round(ROOM * self.track.bitrate_bps))
+
+    def _follow(self, bitrate_bps: int, every_nth: int) -> None:
+        """The encoder divides its rate by the pictures it gets; here fewer are to need less."""
+        self._capture.follow(max(LEAST_BPS, bitrate_bps // every_nth), every_nth)
 
 
 def parse_bitrate(text: str) -> int:

@@ -7,6 +7,7 @@ publish, ping... ->
 offset           ->                                only with a clock of its own
 (objects)        ->
                  <-  receipt, stats, drain
+                 <-  keyframe                      somebody wants to join, or lost an object
                  <-  rejected                      an object the broker will never take
 rejected         ->                                it was dropped here too
 flush            ->
@@ -105,7 +106,7 @@ class Conversation:
 
         Yields:
             The messages the caller must act on: welcome, published, receipt, rejected, stats,
-            flushed, drain and error. Pings and pongs are dealt with here.
+            flushed, keyframe, drain and error. Pings and pongs are dealt with here.
 
         Raises:
             WireError: The router breaks the wire format or the order of the conversation.

@@ -18,6 +18,7 @@ from wtp.clock import Clock
 from wtp.errors import BrokerError, Refused
 from wtp.model import Object, to_properties
 from wtp.publisher.outgoing import Line, Outgoing
+from wtp.transport.session import BULK
 from wtp.wire.objects import ObjectParser
 
 LIVE_UNDER_WAY = 4
@@ -72,6 +73,7 @@ class Origin:
 class _Stream:
     parser: ObjectParser
     typed: bool = False
+    ended: bool = False
     backlog: int = 0
 
 
@@ -100,8 +102,8 @@ class TopicStreams:
 
     # Streams
 
-    def open_stream(self) -> int:
-        """A new stream."""
+    def open_stream(self, rank: int = BULK) -> int:
+        """A new stream; each track has a producer of its own, so ranks say nothing here."""
         number = next(self._numbers)
         self._streams[number] = _Stream(ObjectParser())
         return number
@@ -115,6 +117,7 @@ class TopicStreams:
         for one in found.parser.feed(data) if data else ():
             found.backlog += one.wire_bytes
             self._waiting.append((stream, one.obj, one.wire_bytes))
+        found.ended = end
         if end and not found.backlog:
             del self._streams[stream]
         self._pump()
@@ -189,6 +192,8 @@ class TopicStreams:
         found = self._streams.get(stream)
         if found is not None:
             found.backlog -= size
+            if found.ended and not found.backlog:
+                del self._streams[stream]
         if self._reliable:
             self._settle(seq, error)
         elif error is None:

@@ -52,6 +52,21 @@ class Lowest:
         return min(self._before, self._now)
 
 
+class Highest:
+    """The highest value of the last one to two periods.
+
+    Args:
+        period_s: Length of a period in seconds.
+    """
+
+    def __init__(self, period_s: float) -> None:
+        self._lowest = Lowest(period_s)
+
+    def add(self, now: float, value: float) -> float:
+        """Take a value; returns the highest."""
+        return -self._lowest.add(now, -value)
+
+
 class ShortQueue(RenoCongestionControl):
     """Reno that also yields to delay; see the module.
 
@@ -61,6 +76,7 @@ class ShortQueue(RenoCongestionControl):
     Attributes:
         delivered_bytes: UDP payload that was acknowledged.
         base_rtt_s: Round trip without a queue; 0 before the first sample.
+        peak_rtt_s: Longest round trip of the last 0.2 to 0.4 s.
         cuts: Windows cut because of delay.
     """
 
@@ -68,7 +84,9 @@ class ShortQueue(RenoCongestionControl):
         super().__init__(max_datagram_size=max_datagram_size)
         self.delivered_bytes = 0
         self.base_rtt_s = 0.0
+        self.peak_rtt_s = 0.0
         self.cuts = 0
+        self._peak = Highest(RATE_S)
         self._base = Lowest(BASE_S)
         self._standing = Lowest(STANDING_S)
         self._marks: deque[tuple[float, int]] = deque()
@@ -87,6 +105,7 @@ class ShortQueue(RenoCongestionControl):
         """Look for a standing queue."""
         super().on_rtt_measurement(now=now, rtt=rtt)
         self.base_rtt_s = base = self._base.add(now, rtt)
+        self.peak_rtt_s = self._peak.add(now, rtt)
         standing = self._standing.add(now, rtt)
         marks = self._marks
         marks.append((now, self.delivered_bytes))

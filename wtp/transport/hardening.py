@@ -398,14 +398,9 @@ class HardenedConnection(FastConnection):
         return self._loss._rtt_smoothed, smallest if smallest < 1e6 else 0.0
 
     @property
-    def base_rtt_s(self) -> float:
-        """Round-trip time without a queue, of the last 10 to 20 s; 0 before the first sample."""
-        return self._window.base_rtt_s
-
-    @property
-    def delivered_bytes(self) -> int:
-        """UDP payload bytes that the peer has acknowledged."""
-        return self._window.delivered_bytes
+    def window(self) -> ShortQueue:
+        """The congestion control and what it knows of the path."""
+        return self._window
 
     def peer_certificate(self) -> Any:
         """Return the peer's ``cryptography`` certificate, or None."""

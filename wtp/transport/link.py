@@ -417,8 +417,9 @@ class Link(Driver):
             packets_lost=self.quic.packets_lost,
             datagram_bytes=self.quic.mtu_bytes,
             streams_open=self.quic.stream_count(),
-            base_rtt_ms=self.quic.base_rtt_s * 1e3,
-            delivered_bytes=self.quic.delivered_bytes,
+            base_rtt_ms=self.quic.window.base_rtt_s * 1e3,
+            peak_rtt_ms=self.quic.window.peak_rtt_s * 1e3,
+            delivered_bytes=self.quic.window.delivered_bytes,
         )
 
 

@@ -63,6 +63,7 @@ class SessionStats:
         datagram_bytes: Largest UDP payload in use now.
         streams_open: QUIC streams alive, both sides, HTTP/3's own included.
         base_rtt_ms: Round-trip time without a queue, of the last 10 to 20 s.
+        peak_rtt_ms: Longest round trip of the last 0.2 to 0.4 s.
         delivered_bytes: UDP payload bytes that the peer has acknowledged.
     """
 
@@ -74,6 +75,7 @@ class SessionStats:
     datagram_bytes: int
     streams_open: int
     base_rtt_ms: float = 0.0
+    peak_rtt_ms: float = 0.0
     delivered_bytes: int = 0
 
 

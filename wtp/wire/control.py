@@ -134,6 +134,13 @@ class Flushed:
 
 
 @dataclass(frozen=True, slots=True)
+class Keyframe:
+    """From the router: somebody needs a key object of a live track; a sender may ignore it."""
+
+    alias: int
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """The router is about to leave: finish, close and connect again later."""
 
@@ -162,6 +169,7 @@ Message = (
     | Offset
     | Flush
     | Flushed
+    | Keyframe
     | Drain
     | Error
 )
@@ -169,7 +177,7 @@ _TYPES: Mapping[str, type[Message]] = {
     cls.__name__.lower(): cls
     for cls in (
         Hello, Welcome, Publish, Published, Receipt, Rejected, Stats,
-        Ping, Pong, Offset, Flush, Flushed, Drain, Error,
+        Ping, Pong, Offset, Flush, Flushed, Keyframe, Drain, Error,
     )
 }  # fmt: skip
 
