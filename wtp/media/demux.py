@@ -49,8 +49,8 @@ class Part:
     """The source was opened (again): what it says of the units that follow.
 
     Attributes:
-        context: The stream's `av.CodecContext`, for the thread that takes; its own, so that it
-            outlives the container.
+        context: What decodes or frames its units: it outlives the container, and belongs to the
+            thread that takes them.
         unit_s: What its times count, in seconds.
         origin: Its time at which the source starts, in seconds.
         base_us: Time of that start within everything delivered, in µs.
@@ -219,10 +219,17 @@ class Demuxer:
             now_us, paced=pace and not self.live, live=self.live, stalls=spec == "-"
         )
         self.lanes = {kind: Lane(self._changed) for kind in self.streams}
+        self._prepare: Callable[[Any], Any] = lambda stream: stream.codec_context
         self._thread = threading.Thread(target=self._work, name="demux", daemon=True)
 
-    def start(self) -> None:
-        """Begin to read."""
+    def start(self, prepare: Callable[[Any], Any] | None = None) -> None:
+        """Begin to read.
+
+        Args:
+            prepare: Makes what a `Part` holds as `context`, of a stream that is open; default: its
+                `av.CodecContext`.
+        """
+        self._prepare = prepare or self._prepare
         self._thread.start()
 
     def close(self) -> None:
@@ -296,7 +303,7 @@ class Demuxer:
                     self._deliver(*held)
             else:
                 self._deliver(kind, unit)
-            length = (unit.duration or 0) * unit.time_base or _interval(streams[kind])
+            length = (unit.duration or 0) * unit.time_base or interval(streams[kind])
             end = max(end + length if time is None else time - origin + length, end)
             if self._closed.is_set():
                 return 0
@@ -304,7 +311,7 @@ class Demuxer:
             origin = self._begin(streams, firsts, base_us, again)
             for kind, unit in waiting:
                 self._deliver(kind, unit)
-                end = max(end, (_time(unit) or 0) - origin + _interval(streams[kind]))
+                end = max(end, (_time(unit) or 0) - origin + interval(streams[kind]))
         return round(end * 1_000_000)
 
     def _begin(
@@ -312,7 +319,7 @@ class Demuxer:
     ) -> Fraction:
         origin = min(firsts.values(), default=Fraction(0))
         for kind, stream in streams.items():
-            context, unit_s = stream.codec_context, stream.time_base
+            context, unit_s = self._prepare(stream), stream.time_base
             self.lanes[kind].put(Part(context, unit_s, origin, base_us, again))
         return origin
 
@@ -447,7 +454,8 @@ def picture_interval(stream: Any) -> Fraction:
     return 1 / Fraction(min(max(rate, Fraction(1, 10)), Fraction(1000)))
 
 
-def _interval(stream: Any) -> Fraction:
+def interval(stream: Any) -> Fraction:
+    """Nominal length of a unit in seconds: of a picture by its rate, of sound a guess."""
     return picture_interval(stream) if stream.type == "video" else Fraction(1, 50)
 
 

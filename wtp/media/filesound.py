@@ -126,7 +126,7 @@ class FileSound:
 
     def _time(self, frame: Any, part: Part) -> int:
         since = frame.pts * frame.time_base - part.origin
-        return part.base_us + round(since * 1_000_000)
+        return part.base_us + int(since * 1_000_000)
 
     def _samples(self, frame: Any) -> Samples:
         samples: Samples = frame.to_ndarray().reshape(-1, self.channels)
