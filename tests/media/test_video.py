@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from wtp.errors import MediaError, MissingLibrary, UsageError
-from wtp.media import jpeg
 from wtp.media.h264 import SLICE_IDR, SPS, nal_types
 from wtp.media.jpeg import check_jpeg, jpeg_size, quantiser
 from wtp.media.libraries import load_av

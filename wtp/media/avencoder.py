@@ -24,8 +24,10 @@ MAX_INSIDE = 64
 """Pictures that an encoder may hold before they count as left out."""
 
 FRESH_RATIO = 1.5
-"""A key picture begins a fresh encoder when the rate is that far from the one it was opened for:
-its buffer, which bounds key pictures, cannot be changed otherwise."""
+"""A key picture begins a fresh encoder when bits or pictures per second are that far from what it
+was opened for: its buffer, which bounds key pictures, cannot be changed otherwise."""
+STEADY_RATIO = 1.03
+"""Smaller changes of the bit rate would only disturb an encoder's rate control."""
 RESTART_RATIO = 1.1
 RESTART_BELOW = 0.9
 RESTART_PERIOD_US = 1_000_000
@@ -102,7 +104,7 @@ class AvEncoder:
         context.pix_fmt = tuning.pixel_format
         context.framerate = target.rate
         context.time_base = tuning.time_base or 1 / target.rate
-        context.bit_rate = target.bitrate_bps
+        context.bit_rate = tuning.open_bps or target.bitrate_bps
         context.gop_size = target.gop
         context.max_b_frames = 0
         context.thread_count = tuning.threads
@@ -142,24 +144,17 @@ class AvEncoder:
     def _outdated(self, key: bool) -> bool:
         """Whether a fresh encoder has to be opened for the next picture."""
         restarts = self._tuning.rebitrate is Rebitrate.RESTART
-        ratio = self._per_picture() / self._opened.bitrate_bps
+        ratio = self._bitrate_bps / self._opened.bitrate_bps
         if key:
+            pace = self._times.fps / self._opened.fps
             limit = RESTART_RATIO if restarts else FRESH_RATIO
-            return not 1 / limit < ratio < limit
+            return not (1 / limit < ratio < limit and 1 / FRESH_RATIO < pace < FRESH_RATIO)
         recent = self._times.total_us - self._restart_us < RESTART_PERIOD_US
         return restarts and ratio < RESTART_BELOW and not recent
 
-    def _per_picture(self) -> float:
-        """The bit rate in the time of an encoder that takes every picture for a nominal one."""
-        if self._tuning.rebitrate is Rebitrate.CLOCK:
-            return self._bitrate_bps
-        return self._bitrate_bps * self._opened.fps / self._times.fps
-
     def _restart(self) -> list[Coded]:
         left = self.flush()
-        fps = self._target.fps
-        if self._tuning.rebitrate is not Rebitrate.CLOCK:
-            fps = max(1.0, round(self._times.fps, 1))
+        fps = max(1.0, round(self._times.fps, 1))
         self._open(replace(self._target, bitrate_bps=self._bitrate_bps, fps=fps))
         self._restart_us = self._times.total_us
         return left
@@ -169,7 +164,9 @@ class AvEncoder:
         if self._tuning.rebitrate is Rebitrate.CLOCK:
             passed_us = round(passed_us * self._bitrate_bps / self._opened.bitrate_bps)
         elif self._tuning.rebitrate is Rebitrate.LIVE:
-            self._context.bit_rate = round(self._per_picture())
+            wanted = self._bitrate_bps * self._opened.fps / self._times.fps
+            if not 1 / STEADY_RATIO < wanted / self._context.bit_rate < STEADY_RATIO:
+                self._context.bit_rate = round(wanted)
         self._at = max(self._at + passed_us / self._unit_us, self._last_tick)
         self._last_tick = max(self._last_tick + 1, round(self._at))
         return self._last_tick

@@ -9,12 +9,14 @@ from fractions import Fraction
 
 VBV_S = 0.1
 """Rate-control window: keeps a key picture within 100 ms of the line's rate."""
+VBV_PICTURES = 2
+"""Least pictures of that window; x264 stays far below its rate with fewer."""
 
 VPX_BUFFER_S = 0.3
 """libvpx drops quality for seconds after a key picture when its buffer is shorter."""
 
-VPX_MAX_KEY_PERCENT = 400
-"""Largest key picture of libvpx in percent of an average one."""
+KEY_S = 0.13
+"""Largest key picture of libvpx, as time of the line's rate."""
 
 SLICES = 2
 MICROSECONDS = Fraction(1, 1_000_000)
@@ -43,9 +45,9 @@ class Target:
         """The nominal rate as FFmpeg takes it."""
         return Fraction(self.fps).limit_denominator(1001)
 
-    def buffer_bits(self, seconds: float) -> str:
-        """Bits of a rate-control buffer, for at least one picture."""
-        return str(round(self.bitrate_bps * max(seconds, 1 / self.fps)))
+    def buffer_bits(self, seconds: float) -> int:
+        """Bits of a rate-control buffer, for two pictures at least."""
+        return round(self.bitrate_bps * max(seconds, VBV_PICTURES / self.fps))
 
 
 class Rebitrate(Enum):
@@ -70,6 +72,7 @@ class Tuning:
         options: FFmpeg's.
         rebitrate: How its bit rate is changed.
         time_base: Unit of the pictures' times; None takes the nominal picture.
+        open_bps: Bit rate to be opened with; None for the target.
         threads: Of the encoder.
         pixel_format: That it takes.
         device: Kind of hardware device that FFmpeg must be given, empty for none.
@@ -78,6 +81,7 @@ class Tuning:
     options: dict[str, str] = field(default_factory=dict)
     rebitrate: Rebitrate = Rebitrate.RESTART
     time_base: Fraction | None = None
+    open_bps: int | None = None
     threads: int = 1
     pixel_format: str = "yuv420p"
     device: str = ""
@@ -105,16 +109,22 @@ def _x264(target: Target) -> Tuning:
 
     Times are in units of the nominal picture, since players of the bare stream take its rate from
     there. Rate control by those times (`force-cfr=0`) would hold one picture back.
+
+    A constant rate of x264 can be lowered and raised while it runs, but not above the one that it
+    was opened with, and that one not so that a picture overflows the buffer. So it is opened with
+    as much as the buffer allows, and set to the target before the first picture.
     """
+    buffer_bits = target.buffer_bits(VBV_S)
+    open_bps = max(target.bitrate_bps, int(buffer_bits * target.fps))
     options = {
         "preset": "ultrafast",
         "tune": "zerolatency",
         "profile": "baseline",
         "forced-idr": "1",
-        "maxrate": str(target.bitrate_bps),
-        "bufsize": target.buffer_bits(VBV_S),
+        "maxrate": str(open_bps),
+        "bufsize": str(buffer_bits),
     }
-    return Tuning(options, Rebitrate.LIVE, threads=_cores(SLICES))
+    return Tuning(options, Rebitrate.LIVE, open_bps=open_bps, threads=_cores(SLICES))
 
 
 def _vpx(name: str, target: Target) -> Tuning:
@@ -125,8 +135,8 @@ def _vpx(name: str, target: Target) -> Tuning:
         "auto-alt-ref": "0",
         "minrate": rate,
         "maxrate": rate,
-        "bufsize": target.buffer_bits(VPX_BUFFER_S),
-        "max-intra-rate": str(VPX_MAX_KEY_PERCENT),
+        "bufsize": str(target.buffer_bits(VPX_BUFFER_S)),
+        "max-intra-rate": str(max(100, round(KEY_S * target.fps * 100))),
     }
     options |= {"cpu-used": "8"} if name == "libvpx" else {"cpu-used": "7", "row-mt": "1"}
     threads = _cores(2)
@@ -136,10 +146,14 @@ def _vpx(name: str, target: Target) -> Tuning:
 def _svt() -> Tuning:
     """Constant bit rate for real-time use, and no hierarchy: that makes every fourth picture large.
 
-    The parameters are those of SVT-AV1's `Docs/Parameters.md`.
+    The parameters are those of SVT-AV1's `Docs/Parameters.md`, the sizes of its buffer in ms. Key
+    pictures come on top of the rate, a fifth with a group of two seconds.
     """
     # FFmpeg would turn its maxrate into a limit that SVT-AV1 has not in this mode.
-    parameters = "rtc=1:pred-struct=1:rc=2:hierarchical-levels=0:scd=0:lp=1"
+    parameters = (
+        "rtc=1:pred-struct=1:rc=2:hierarchical-levels=0:scd=0:lp=1"
+        ":buf-sz=300:buf-initial-sz=100:buf-optimal-sz=150"
+    )
     return Tuning({"preset": "12", "svtav1-params": parameters})
 
 
@@ -151,7 +165,7 @@ def _aom(target: Target) -> Tuning:
         "row-mt": "1",
         "minrate": str(target.bitrate_bps),
         "maxrate": str(target.bitrate_bps),
-        "bufsize": target.buffer_bits(VPX_BUFFER_S),
+        "bufsize": str(target.buffer_bits(VPX_BUFFER_S)),
     }
     threads = _cores(2)
     return Tuning(options, Rebitrate.CLOCK, time_base=MICROSECONDS, threads=threads)
@@ -206,5 +220,5 @@ def _hardware(name: str, target: Target) -> Tuning:
     options, rebitrate, pixel_format, device = _FAMILIES.get(
         name.rpartition("_")[2], ({}, Rebitrate.RESTART, "yuv420p", "")
     )
-    rate = {"maxrate": str(target.bitrate_bps), "bufsize": target.buffer_bits(VBV_S)}
+    rate = {"maxrate": str(target.bitrate_bps), "bufsize": str(target.buffer_bits(VBV_S))}
     return Tuning(options | rate, rebitrate, pixel_format=pixel_format, device=device)
