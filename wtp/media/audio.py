@@ -50,6 +50,7 @@ class AudioEncoder:
         content_type: What the objects are to be declared as.
         rate_hz: Of the objects.
         channels: Of the objects.
+        conversion_us: What resampling holds back: nothing, or one object.
         delay_us: Look-ahead of the codec. It is taken off the stamps already: the first sample that
             a decoder makes of an object was captured at the object's `capture_us`.
 
@@ -80,7 +81,8 @@ class AudioEncoder:
         if codec == "opus":
             self._codec = OpusEncoder(channels, bitrate_bps, frame_ms)
             self.delay_us = OPUS_LOOKAHEAD * 1_000_000 // OPUS_HZ
-        if rate_hz != self.rate_hz:
+        self.conversion_us = self._duration_us if rate_hz != self.rate_hz else 0
+        if self.conversion_us:
             _log.info("Opus carries %d Hz: sound of %d Hz is resampled.", self.rate_hz, rate_hz)
         self._cutter = Cutter(rate_hz, self.rate_hz, channels, self._size, hold_us=self.delay_us)
 

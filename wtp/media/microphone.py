@@ -16,14 +16,17 @@ import numpy as np
 from wtp.errors import MediaError, UsageError
 from wtp.media.denoise import Denoiser, make_denoiser
 from wtp.media.libraries import load_sounddevice
-from wtp.media.sound import MAX_RATE_HZ, Block
+from wtp.media.sound import MAX_RATE_HZ, Block, Samples
 from wtp.media.sounddevices import find_microphone, refresh
 from wtp.media.soundinput import open_stream
 from wtp.media.soundpath import SoundPath, conform
+from wtp.media.speaker import hush_alsa
 
 STALL_S, START_S = 1.0, 4.0
 """No block for so long: lost. PulseAudio may take 2 s for the first one."""
 RETRY_S = 1.5
+SILENT_US = 5_000_000
+"""No microphone that hears is so silent for so long."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +60,7 @@ def open_microphone(
             hint="Use --rate 8000 to 192000 and --channels 1 or 2.",
         )
     load_sounddevice()
+    hush_alsa()
     denoiser = make_denoiser(denoise, rate_hz, channels)
     return Microphone(device, rate_hz, channels, denoiser, now_us)
 
@@ -76,7 +80,7 @@ class Microphone:
         rate_hz: Of every block.
         channels: Of every block.
         state: `ready`, `live`, `lost` or `closed`.
-        denoise: Method of noise suppression, or `off`.
+        denoise: Method of noise suppression, or `off`; `denoise_ms` is the delay of that.
         delay_us: What it adds to the delay of sound: noise suppression, and a block for each
             conversion of its rate. Capture stamps are right all the same.
         losses: How often it was lost.
@@ -95,6 +99,7 @@ class Microphone:
     ) -> None:
         self.rate_hz, self.channels = rate_hz, channels
         self.denoise = denoiser.method if denoiser else "off"
+        self.denoise_ms = round(denoiser.delay_us / 1000, 1) if denoiser else 0.0
         self.state = "ready"
         self.losses = 0
         self._wanted = wanted
@@ -102,6 +107,7 @@ class Microphone:
         self._now_us = now_us
         self._origin_us: int | None = None
         self._dropped = self._overflows = 0
+        self._silent_us = 0
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._running = False
@@ -172,9 +178,22 @@ class Microphone:
                 self._origin_us = capture_us
             self.state = "live"
             samples = np.frombuffer(data, np.int16).reshape(-1, stream.channels)
+            self._watch_silence(samples, stream.rate_hz)
             pts_us = capture_us - self._origin_us
             block = Block(conform(samples, self.channels), stream.rate_hz, capture_us, pts_us)
             yield from self._path.push(block)
+
+    def _watch_silence(self, samples: Samples, rate_hz: int) -> None:
+        """Say once that nothing at all is heard."""
+        if self._silent_us < 0:
+            return
+        if samples.any():
+            self._silent_us = -1
+            return
+        self._silent_us += round(len(samples) * 1e6 / rate_hz)
+        if self._silent_us >= SILENT_US:
+            self._silent_us = -1
+            _log.warning("Microphone %s hears nothing at all. Is it muted?", self.name)
 
     def _come_back(self) -> None:
         """Look for the microphone until it is there again, or closed."""
@@ -206,8 +225,8 @@ class Microphone:
                 "Microphone %s is read at %d Hz with %d channels and converted to %d Hz with %d.",
                 self.name, stream.rate_hz, stream.channels, self.rate_hz, self.channels,
             )  # fmt: skip
-        if self.delay_us:
+        if self._denoiser is not None:
             _log.info(
-                "Noise suppression of microphone %s: %s; it adds %.1f ms of delay.",
-                self.name, self.denoise, self.delay_us / 1000,
+                "Noise suppression of microphone %s: %s, which adds %.1f ms of delay.",
+                self.name, self.denoise, self.denoise_ms,
             )  # fmt: skip
