@@ -32,6 +32,7 @@ EXTENSIONS = {
     "video/av1": ".obu",
     "audio/opus": ".opus-packets",
     "audio/pcm": ".pcm",
+    "audio/aac": ".aac",
     "text/plain": ".txt",
 }
 """Ending of a track's one file by content type; `.bin` for any other."""

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
-from wtp.errors import MediaError, UsageError
+from wtp.errors import MediaError, MissingLibrary, UsageError
 from wtp.media.codecs import CODECS, Codec, PictureEncoder, is_start
 from wtp.media.libraries import load_av, load_cv2
 from wtp.media.picture import empty_planes
 from wtp.media.tuning import Target
 
 AUTO = "auto"
+OWN = ("opencv", "mjpeg")
+"""Encoders of JPEG, which have a file of their own."""
+NEEDS = {
+    "nvenc": "an NVIDIA card and its driver",
+    "qsv": "Intel graphics and its media driver",
+    "vaapi": "graphics with a VA-API driver",
+    "amf": "AMD graphics and its AMF runtime",
+    "videotoolbox": "macOS",
+    "mf": "Windows",
+    "v4l2m2m": "a chip with a V4L2 encoder, such as a Raspberry Pi's",
+}
+"""What an encoder in hardware needs, by the ending of its name."""
+
 PROBE = Target(width=640, height=480, fps=30.0, bitrate_bps=1_000_000, gop=30)
 """Small enough for a short probe, large enough for hardware that refuses thumbnails."""
 
@@ -43,7 +57,7 @@ def list_encoders() -> list[EncoderInfo]:
     It takes some hundred milliseconds the first time and blocks: call it in a thread.
     """
     return [
-        EncoderInfo(name, codec.name, name in codec.hardware, not (why := problem(name)), why)
+        EncoderInfo(name, codec.name, name in codec.hardware, not (why := reason(name)), why)
         for codec in CODECS.values()
         for name in codec.hardware + codec.software
     ]
@@ -65,10 +79,8 @@ def open_encoder(codec: Codec, wanted: str, target: Target, quality: int) -> Pic
     """
     if wanted != AUTO:
         _check_name(codec, wanted)
-        if why := problem(wanted):
-            raise MediaError(
-                f"The encoder {wanted} does not work here: {why}", hint=_instead(codec)
-            )
+        if why := reason(wanted):
+            raise MediaError(f"The encoder {wanted} does not work. {why}", hint=_instead(codec))
         return _open(wanted, target, quality)
     failure: MediaError | None = None
     for name in codec.hardware + codec.software:
@@ -88,11 +100,43 @@ def problem(name: str) -> str:
     """Why an encoder does not work here, as a sentence; empty when it does. Tried once."""
     codec = next(c for c in CODECS.values() if name in c.hardware + c.software)
     try:
-        if name not in ("opencv", "mjpeg") and name not in load_av().codecs_available:
+        if name not in OWN and name not in load_av().codecs_available:
             return "It is not in this build of PyAV."
         return _try(name, codec)
     except MediaError as error:
         return error.message
+
+
+@cache
+def reason(name: str) -> str:
+    """Like `problem`, with what an encoder in hardware needs and what FFmpeg says of it."""
+    why = problem(name)
+    needs = NEEDS.get(name.rpartition("_")[2], "")
+    if not why or not needs:
+        return why
+    try:
+        there = name in load_av().codecs_available
+    except MissingLibrary:
+        return why
+    said = _said(name) if there else "not in this build of PyAV"
+    return f"It needs {needs} ({said or why.rstrip('.')})."
+
+
+def _said(name: str) -> str:
+    """The first thing that FFmpeg logs when an encoder does not start.
+
+    Its log is captured for this only: it takes Python's lock, which a thread of an encoder must not
+    wait for while live pictures are encoded.
+    """
+    logging = load_av().logging
+    level = logging.get_level()
+    logging.set_level(logging.ERROR)
+    try:
+        with logging.Capture() as lines, suppress(MediaError):
+            _open(name, PROBE, 70)
+    finally:
+        logging.set_level(level)
+    return lines[0][2].strip().rstrip(".") if lines else ""
 
 
 def _try(name: str, codec: Codec) -> str:
