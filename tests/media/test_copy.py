@@ -179,10 +179,7 @@ def test_other_sound_is_refused_by_name(
     tmp_path: Path, codec: str, ending: str, named: str
 ) -> None:
     path = tmp_path / f"tone.{ending}"
-    if codec == "mp3":
-        path = write_sound(path, "libmp3lame")
-    else:
-        path = write_sound(path, codec)
+    path = write_sound(path, "libmp3lame") if codec == "mp3" else write_sound(path, codec)
     with pytest.raises(MediaError, match=rf"{named}.* of .*{REFUSED}") as caught:
         copies(path, "audio")
     assert "--no-sound" in caught.value.hint

@@ -19,12 +19,16 @@ from wtp.media.libraries import load_cv2
 from wtp.media.pace import Pacer
 from wtp.media.picture import Picture, Planes, check_size, even_size
 from wtp.media.source import DEFAULT_FPS, check_fps
+from wtp.media.v4l2 import camera_formats, users_of
 
 SYSFS = Path("/sys/class/video4linux")
 """Where Linux lists its video devices."""
 
 MAX_STAMP_AGE_US = 1_000_000
 """A driver's stamp older than this is taken for one of another clock and not used."""
+
+RETRY_S = 1.0
+"""How long a lost camera is waited for before it is tried again."""
 
 _PROBED = 4
 _log = logging.getLogger(__name__)
@@ -92,16 +96,18 @@ def open_camera(
     capture = _open_capture(target, size, fps)
     if not capture.isOpened():
         capture.release()
-        raise MediaError(
-            f"Camera {device} cannot be opened.",
-            hint=f"Another program may be using it. {_found()}",
-        )
+        raise _busy(device)
     stand_in = isinstance(target, str) and not target.startswith("/dev/")
-    return CameraSource(capture, device, size=size, fps=fps, now_us=now_us, stand_in=stand_in)
+    again = None if stand_in else _Again(target, device, size, fps)
+    return CameraSource(
+        capture, device, size=size, fps=fps, now_us=now_us, stand_in=stand_in, again=again
+    )
 
 
 class CameraSource:
     """Pictures of an opened `cv2.VideoCapture`; a camera never ends by itself.
+
+    One that is unplugged is waited for, and goes on when it is back.
 
     Args:
         capture: The opened device; it is released here.
@@ -110,6 +116,11 @@ class CameraSource:
         fps: Leave out pictures above this rate; None keeps all.
         now_us: The clock for capture stamps.
         stand_in: Whether it is a file, which OpenCV reads as fast as it can: then it is paced.
+        again: Opens it once more after it was lost, or returns None as long as it is away; without,
+            a lost camera is an error.
+
+    Attributes:
+        returned: Called, in the thread that takes pictures, when a lost camera is back.
 
     Raises:
         MediaError: It delivers no picture.
@@ -124,9 +135,12 @@ class CameraSource:
         fps: float | None = None,
         now_us: Callable[[], int],
         stand_in: bool = False,
+        again: Callable[[], Any] | None = None,
     ) -> None:
         self._cv2 = load_cv2()
         self.name = name
+        self.returned: Callable[[], None] | None = None
+        self._again = again
         self._capture = capture
         self._now_us = now_us
         self._stand_in = stand_in
@@ -141,10 +155,18 @@ class CameraSource:
             raise
         self.width, self.height = size or shown
         if size and size != shown:
-            _log.info("%s delivers %dx%d, scaled to %dx%d.", name, *shown, *size)
+            _log.warning(
+                "Camera %s delivers %dx%d, which is scaled to %dx%d.%s",
+                name, *shown, *size, _offers(name),
+            )  # fmt: skip
         told = capture.get(self._cv2.CAP_PROP_FPS)
         self._told_fps = told if 0 < told <= 1000 else DEFAULT_FPS
         self.fps = min(fps, self._told_fps) if fps else self._told_fps
+        if fps and self._told_fps < fps - 0.5:
+            _log.warning(
+                "Camera %s delivers %g pictures a second, not %g.%s",
+                name, self._told_fps, fps, _offers(name),
+            )  # fmt: skip
         self._limit_fps = fps
 
     def pictures(self) -> Iterator[Picture]:
@@ -177,7 +199,10 @@ class CameraSource:
             pace_us = round(count * 1e6 / self._told_fps) if self._stand_in else 0
             if self._pacer.wait(pace_us) is None:
                 return
-            bgr, capture_us = self._read_bgr()
+            read = self._read_or_return()
+            if read is None:
+                return
+            bgr, capture_us = read
             count += 1
             start_us = capture_us if start_us is None else start_us
             pts_us = capture_us - start_us
@@ -187,6 +212,35 @@ class CameraSource:
                     continue
                 due_us = max(due_us + 1e6 / self._limit_fps, pts_us - 1e6 / self._limit_fps)
             yield Picture(self._planes(bgr), self.width, self.height, capture_us, pts_us)
+
+    def _read_or_return(self) -> tuple[Any, int] | None:
+        """The next picture, however long the camera is away; None when closed meanwhile.
+
+        Raises:
+            MediaError: It was lost, and cannot be opened again.
+        """
+        try:
+            return self._read_bgr()
+        except MediaError as error:
+            if self._again is None:
+                raise
+            _log.warning("%s Waiting until it is back.", error.message)
+        self._capture.release()
+        while self._pacer.pause(RETRY_S):
+            capture = self._again()
+            if capture is None:
+                continue
+            self._capture = capture
+            try:
+                read = self._read_bgr()
+            except MediaError:
+                capture.release()
+                continue
+            _log.warning("Camera %s is back.", self.name)
+            if self.returned is not None:
+                self.returned()
+            return read
+        return None
 
     def _read_bgr(self) -> tuple[Any, int]:
         """The next picture and its capture stamp."""
@@ -236,6 +290,52 @@ def _open_capture(target: int | str, size: tuple[int, int] | None, fps: float | 
         if fps:
             capture.set(cv2.CAP_PROP_FPS, fps)
     return capture
+
+
+class _Again:
+    """Opens a camera again that was lost, also when it comes back under another number."""
+
+    def __init__(
+        self, target: int | str, device: str, size: tuple[int, int] | None, fps: float | None
+    ) -> None:
+        self._target = target
+        self._device = device
+        self._size, self._fps = size, fps
+        here = list_cameras() if sys.platform.startswith("linux") else []
+        self._name = next((camera.name for camera in here if camera.path == device), "")
+
+    def __call__(self) -> Any:
+        """The opened capture; None as long as it is away."""
+        target = self._target
+        if sys.platform.startswith("linux") and not os.path.exists(self._device):
+            same = [camera for camera in list_cameras() if camera.name == self._name]
+            if len(same) != 1:
+                return None
+            target = same[0].number
+        capture = _open_capture(target, self._size, self._fps)
+        if capture.isOpened():
+            return capture
+        capture.release()
+        return None
+
+
+def _busy(device: str) -> MediaError:
+    users = users_of(device) if device.startswith("/dev/video") else []
+    if users:
+        return MediaError(
+            f"Camera {device} is in use by {', '.join(users)}.",
+            hint="End that program, or choose another camera. " + _found(),
+            code="camera-busy",
+        )
+    return MediaError(
+        f"Camera {device} cannot be opened.", hint=f"Another program may be using it. {_found()}"
+    )
+
+
+def _offers(device: str) -> str:
+    """What the camera has, as a sentence; empty when it does not say."""
+    offered = "; ".join(str(one) for one in camera_formats(device))
+    return f" It has: {offered}." if offered else ""
 
 
 def _check_device(device: str) -> None:
