@@ -51,6 +51,7 @@ def run_role(
     line: Show | None = None,
     screen: Show | None = None,
     summary: Show | None = None,
+    face: Face | None = None,
 ) -> None:
     """Run a role to its end and leave with the right exit code.
 
@@ -67,12 +68,13 @@ def run_role(
         line: Its state in one line, out of a snapshot.
         screen: Its state on a terminal, default `line`.
         summary: What to say at the end.
+        face: Replaces the terminal, lines or events, for a role that has the terminal itself.
 
     Raises:
         WtpError: The role's own error, unless `child` (it went out as an event).
         typer.Exit: With the exit code when that is not 0.
     """
-    face = face_of(
+    face = face or face_of(
         child=child, quiet=quiet, output=output,
         announce=announce, line=line, screen=screen, summary=summary,
     )  # fmt: skip
