@@ -89,3 +89,12 @@ async def test_two_brokers_in_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rising(figures)
     assert rising(figures["beside"])
     assert figures["beside"]["baseline"]["received"] == figures["beside"]["baseline"]["sent"]
+
+
+def test_glass() -> None:
+    figures = bench("glass", "--duration", "2", "--warmup", "1")
+    assert rising(figures)
+    assert figures["decoded"] == figures["n"] + figures["unreadable"]
+    assert figures["unreadable"] == 0
+    assert rising(figures["baseline"])
+    assert figures["publish_cpu_percent"] > 0

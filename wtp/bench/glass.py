@@ -8,6 +8,7 @@ baseline draws, encodes and decodes in the same way and has pulsar-client alone 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,6 +26,9 @@ from wtp.metrics import Latency
 from wtp.model import Kind, Object, to_properties
 
 Say = Callable[[str], None]
+
+START_S, POLL_S = 30.0, 0.05
+"""What the first picture may take on a busy machine, and how often it is looked for."""
 
 DIRECT = "direct"
 """Name of the baseline's topic."""
@@ -135,6 +139,10 @@ async def _watch(path: LocalPath, config: dict[str, Any], topic: str) -> dict[st
     consumer = Consumer(settings, request, eyes)
     async with asyncio.TaskGroup() as group:
         group.create_task(consumer.run(lambda _: None))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(START_S):
+                while not eyes.decoded:
+                    await asyncio.sleep(POLL_S)
         await asyncio.sleep(config["warmup_s"])
         eyes.reset()
         before = path.cpu()

@@ -34,6 +34,14 @@ Fsync = Annotated[
     Literal["never", "interval", "always"],
     typer.Option("--fsync", help="Disk policy of the embedded broker."),
 ]
+Size = Annotated[
+    int, typer.Option("--size", help="Payload of an object.", metavar="SIZE", parser=parse_bytes)
+]
+Rate = Annotated[float, typer.Option("--rate", help="Objects a second.", min=0.1)]
+PictureSize = Annotated[str | None, typer.Option("--size", help="Picture size, WxH.")]
+Fps = Annotated[float | None, typer.Option("--fps", help="Pictures a second.")]
+Codec = Annotated[str | None, typer.Option("--codec", help="h264, vp8, vp9, av1 or jpeg.")]
+Bitrate = Annotated[str | None, typer.Option("--bitrate", help="Video bit rate.")]
 Mtu = Annotated[int, typer.Option("--mtu", help="UDP payload size in bytes; 0 probes it.")]
 
 
@@ -62,10 +70,10 @@ def latency(
     ctx: typer.Context,
     duration: Seconds = 20.0,
     warmup: Warmup = 3.0,
-    size: Annotated[str | None, typer.Option("--size", help="Picture size, WxH.")] = None,
-    fps: Annotated[float | None, typer.Option("--fps", help="Pictures a second.")] = None,
-    codec: Annotated[str | None, typer.Option("--codec", help="h264 or jpeg.")] = None,
-    bitrate: Annotated[str | None, typer.Option("--bitrate", help="Video bit rate.")] = None,
+    size: PictureSize = None,
+    fps: Fps = None,
+    codec: Codec = None,
+    bitrate: Bitrate = None,
     fsync: Fsync = "interval",
     broker: Annotated[
         str | None,
@@ -96,12 +104,39 @@ def latency(
 
 
 @app.command()
+def glass(
+    ctx: typer.Context,
+    duration: Seconds = 20.0,
+    warmup: Warmup = 3.0,
+    size: PictureSize = None,
+    fps: Fps = None,
+    codec: Codec = None,
+    bitrate: Bitrate = None,
+    fsync: Fsync = "interval",
+    output: OutputFormat = Output.TABLE,
+    profile: Profile = "local",
+) -> None:
+    """From the time drawn into a picture to the decoded picture, beside pulsar-client alone."""
+    from wtp.bench import glass as bench
+
+    given = {"size": size, "fps": fps, "codec": codec, "bitrate": bitrate}
+    video = load_settings(ctx, {f"publish.{key}": value for key, value in given.items()}).publish
+    config = {
+        "duration_s": duration,
+        "warmup_s": warmup,
+        "size": video.size,
+        "fps": video.fps,
+        "codec": video.codec,
+        "bitrate": video.bitrate,
+        "fsync": fsync,
+    }
+    _finish("glass", asyncio.run(bench.run(config, _say)), output)
+
+
+@app.command()
 def router(
-    rate: Annotated[float, typer.Option("--rate", help="Objects a second.", min=0.1)] = 30.0,
-    size: Annotated[
-        int,
-        typer.Option("--size", help="Payload of an object.", metavar="SIZE", parser=parse_bytes),
-    ] = 20_000,
+    rate: Rate = 30.0,
+    size: Size = 20_000,
     duration: Seconds = 20.0,
     warmup: Warmup = 3.0,
     mtu: Mtu = 0,
@@ -124,10 +159,7 @@ def router(
 
 @app.command()
 def receipts(
-    size: Annotated[
-        int,
-        typer.Option("--size", help="Payload of an object.", metavar="SIZE", parser=parse_bytes),
-    ] = 1000,
+    size: Size = 1000,
     rate: Annotated[
         float, typer.Option("--rate", help="Objects a second of the paced part.", min=1.0)
     ] = 500.0,
@@ -151,11 +183,8 @@ def receipts(
 
 @app.command()
 def processor(
-    rate: Annotated[float, typer.Option("--rate", help="Objects a second.", min=0.1)] = 30.0,
-    size: Annotated[
-        int,
-        typer.Option("--size", help="Payload of an object.", metavar="SIZE", parser=parse_bytes),
-    ] = 20_000,
+    rate: Rate = 30.0,
+    size: Size = 20_000,
     duration: Seconds = 15.0,
     warmup: Warmup = 3.0,
     objects: Annotated[
@@ -188,10 +217,7 @@ def replay(
     fps: Annotated[
         float, typer.Option("--fps", help="Objects a second of each track.", min=0.1)
     ] = 30.0,
-    size: Annotated[
-        int,
-        typer.Option("--size", help="Payload of an object.", metavar="SIZE", parser=parse_bytes),
-    ] = 20_000,
+    size: Size = 20_000,
     length: Annotated[
         float,
         typer.Option("--length", help="Length of the past.", metavar="TIME", parser=parse_seconds),
