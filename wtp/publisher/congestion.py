@@ -25,6 +25,10 @@ the last packet of each takes about 30 ms."""
 CALM_S = 0.3
 STANDS = 2
 """Looks in a row that must find it: one key picture is no congestion."""
+CLEAR_MS = 120.0
+"""Delay that needs no second look."""
+BLIND_S = 0.12
+"""A look that comes so late says more about this process than about the network."""
 CUT_AGAIN_S = 0.2
 """An encoder takes a picture or two to follow."""
 DRAIN_S = 0.5
@@ -163,7 +167,10 @@ class Controller:
         self.delay_ms = sight.delay_ms
         rate_bps = self._rate(sight)
         shed = False
-        self._high = self._high + 1 if self.delay_ms > HIGH_MS else 0
+        if passed_s > BLIND_S or self.delay_ms <= HIGH_MS:
+            self._high = 0
+        else:
+            self._high += 1 if self.delay_ms < CLEAR_MS else STANDS
         if not sight.calm:
             self._calm_us = None
         elif self._calm_us is None:
