@@ -56,7 +56,12 @@ class ScreenInput:
 
 @dataclass(frozen=True, slots=True)
 class MicrophoneInput:
-    """A microphone to publish. `device`: id or part of its name; empty: the system's default."""
+    """A microphone to publish.
+
+    Attributes:
+        device: Id or part of its name; empty: the system's default; `testsrc`: the test sound.
+        track: Name of the track; empty: the kind.
+    """
 
     device: str = ""
     track: str = ""

@@ -131,6 +131,11 @@ def _open(
 
             source = open_screen(item.screen, size=item.size, fps=item.fps, now_us=clock.now_us)
             return [_pictures(Kind.SCREEN, item.track, source, settings, clock, count)]
+        case MicrophoneInput(device="testsrc"):
+            from wtp.media.testtone import ToneSource
+
+            tone = ToneSource(settings.rate, settings.channels, now_us=clock.now_us)
+            return [_sound(item.track, tone, settings, clock, count)]
         case MicrophoneInput():
             from wtp.media.microphone import open_microphone
 
