@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from wtp.errors import MediaError, MissingLibrary, UsageError
 from wtp.media.libraries import load_cv2
-from wtp.media.picture import Picture, plane_views
+from wtp.media.picture import Picture, Pixels, plane_views
 from wtp.model import clean_name
 
 X11_FOLDER = Path("/tmp/.X11-unix")  # noqa: S108 - where X servers put their sockets
@@ -30,6 +30,9 @@ class WindowSink:
 
     Args:
         title: Of the window.
+
+    Attributes:
+        key: Code of the key that was pressed in the last turn; -1 for none.
 
     Raises:
         MediaError: There is no display.
@@ -50,6 +53,8 @@ class WindowSink:
             ) from error
         self._open = True
         self._sized = False
+        self._full = False
+        self.key = -1
 
     def show(self, picture: Picture) -> bool:
         """Show a picture.
@@ -57,20 +62,38 @@ class WindowSink:
         Returns:
             False when the window was closed or q or Escape was pressed: stop then.
         """
+        return self.show_pixels(picture.bgr()) if self._open else False
+
+    def show_pixels(self, pixels: Pixels) -> bool:
+        """Show blue, green, red bytes (height x width x 3); returns as `show` does."""
         cv2 = self._cv2
         if self._open and not self._sized:
-            cv2.resizeWindow(self._title, picture.width, picture.height)
+            cv2.resizeWindow(self._title, pixels.shape[1], pixels.shape[0])
             self._sized = True
         elif self._open and not self._visible():
             # imshow would open a closed window again.
             self.close()
         if not self._open:
             return False
-        cv2.imshow(self._title, picture.bgr())
-        key = cv2.waitKey(1) & 0xFF
-        if key in (ord("q"), 27) or not self._visible():
+        cv2.imshow(self._title, pixels)
+        return self.look_after()
+
+    def look_after(self) -> bool:
+        """Let the window system have its turn and take a key; returns as `show` does."""
+        if not self._open:
+            return False
+        key = self._cv2.waitKey(1)
+        self.key = key & 0xFF if key >= 0 else -1
+        if self.key in (ord("q"), 27) or not self._visible():
             self.close()
         return self._open
+
+    def turn_full(self) -> None:
+        """Fill the screen, or stop doing so."""
+        cv2 = self._cv2
+        self._full = not self._full
+        mode = cv2.WINDOW_FULLSCREEN if self._full else cv2.WINDOW_NORMAL
+        cv2.setWindowProperty(self._title, cv2.WND_PROP_FULLSCREEN, mode)
 
     def close(self) -> None:
         """Close the window; may be called more than once."""
