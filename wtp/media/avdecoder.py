@@ -15,6 +15,8 @@ from wtp.media.picture import MAX_PIXELS, Planes, even_size
 class AvDecoder:
     """A decoder of FFmpeg that starts only at a key picture, with one thread and no delay.
 
+    Of VP8 it shows pictures that are cut off in their coefficients: nothing in them tells.
+
     Args:
         codec: What to decode.
 
