@@ -31,6 +31,10 @@ class Target(Protocol):
         """Write all of it; raises StorageError or BrokenPipeError."""
         ...
 
+    def mark(self) -> None:
+        """What was written up to here can be played."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class MuxTrack:
@@ -171,6 +175,7 @@ class Muxer:
     def _mux(self, packet: Any) -> None:
         with _errors(self.container):
             self._file.mux_one(packet)
+        self._target.mark()
 
     def close(self) -> None:
         """Complete the file.

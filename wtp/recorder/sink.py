@@ -1,0 +1,166 @@
+"""Where a replay's objects become a recording: a thread of its own that writes files."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wtp.consumer.worker import Worker
+from wtp.errors import StorageError, WtpError
+from wtp.media.libraries import load_av
+from wtp.media.mux_parts import Parts
+from wtp.recorder.files import PartFile
+from wtp.recorder.pieces import as_script, piece_of
+from wtp.recorder.request import RecordRequest
+from wtp.replayer.placed import Placed
+
+LOGGER = logging.getLogger("wtp.recorder")
+
+IDLE_S = 0.5
+
+CLOSE_S = 30.0
+"""What completing the files may take on a slow disk; without that they are playable all the same,
+but an mp4 has no index."""
+
+
+class RecordSink:
+    """Takes played objects into files.
+
+    Args:
+        request: What is recorded, and where.
+        title: Of the files.
+        note: Is told what happens.
+    """
+
+    idle_s = IDLE_S
+
+    def __init__(
+        self,
+        request: RecordRequest,
+        *,
+        title: str = "",
+        note: Callable[[str], None] = LOGGER.warning,
+    ) -> None:
+        self.files: list[PartFile] = []
+        self._request, self._title, self._note = request, title, note
+        self._worker: Worker | None = None
+        self._parts: Parts | None = None
+        self._failed = False
+        self._script = request.container.subtitle == "webvtt"
+
+    async def begin(self, kinds: frozenset[str], *, texts: bool) -> None:
+        """Make ready; opens no file yet.
+
+        Args:
+            kinds: What is known to come: `pictures`, `sound`, or both.
+            texts: Whether there is a track of chat.
+
+        Raises:
+            MissingLibrary: PyAV is not there.
+        """
+        load_av()
+        self._worker = Worker("record")
+        self._parts = Parts(
+            self._request.container,
+            self._open_file,
+            kinds=kinds,
+            texts="chat" if texts else "",
+            title=self._title,
+            segment_us=round(self._request.segment_s * 1e6),
+            note=self._note,
+        )
+
+    async def open(self, topics: Sequence[str]) -> None:
+        """Nothing to do: `begin` did it."""
+
+    def _open_file(self, number: int) -> PartFile:
+        file = PartFile(self._request.part(number), force=self._request.force)
+        self.files.append(file)
+        return file
+
+    async def take(self, items: Sequence[Placed]) -> list[str]:
+        """Write objects."""
+        reasons: list[str] = await self._call(self._take, items)
+        return reasons
+
+    def _take(self, items: Sequence[Placed]) -> list[str]:
+        parts = self._parts
+        if parts is None or self._failed:
+            return ["stopped"] * len(items)
+        reasons = []
+        try:
+            for item in items:
+                piece, text, reason = piece_of(item)
+                if piece is None:
+                    reasons.append(reason)
+                elif text:
+                    if self._script:
+                        piece = piece._replace(payload=as_script(piece.payload.decode()).encode())
+                    reasons.append(parts.take_text(piece))
+                else:
+                    reasons.append(parts.take(piece))
+        except WtpError:
+            self._failed = True
+            raise
+        return reasons
+
+    async def idle(self) -> None:
+        """Do not wait for ever for more tracks when nothing comes."""
+        await self._call(self._idle)
+
+    def _idle(self) -> None:
+        if self._parts is not None and not self._failed:
+            self._parts.idle()
+
+    async def close(self) -> None:
+        """Nothing to do: `finish` does it once all readers have ended."""
+
+    async def finish(self) -> None:
+        """Complete all files.
+
+        Raises:
+            StorageError: The disk is full; what was written before is playable.
+        """
+        if self._worker is None:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._call(self._close)
+        except TimeoutError:
+            raise StorageError(
+                "The disk takes too long to complete the recording.",
+                hint="What is written can be played; `ffmpeg -i FILE -c copy NEW` completes it.",
+            ) from None
+        finally:
+            self._worker.close()
+
+    def _close(self) -> None:
+        try:
+            if self._parts is not None:
+                with contextlib.suppress(*[WtpError] if self._failed else []):
+                    self._parts.close()
+        finally:
+            for file in self.files:
+                file.close()
+
+    async def _call(self, function: Callable[..., Any], *args: Any) -> Any:
+        if self._worker is None:
+            return function(*args)
+        return await self._worker.call(function, *args)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Figures of the files: may be called while they are written.
+
+        Returns:
+            `parts` (file and its bytes), `file_bytes`, `recorded_us`, `left_out` by reason.
+        """
+        files, parts = list(self.files), self._parts
+        return {
+            "parts": [{"file": str(file.path), "bytes": file.size_bytes} for file in files],
+            "file_bytes": sum(file.size_bytes for file in files),
+            "recorded_us": parts.duration_us if parts else 0,
+            "left_out": dict(parts.dropped) if parts else {},
+        }
