@@ -28,7 +28,7 @@ def devices(
     kinds: Annotated[
         list[DeviceKind] | None,
         typer.Argument(
-            metavar="KIND...",
+            metavar="KIND",
             help="cameras, microphones, speakers, screens, encoders; default: all but encoders, "
             "which have to be tried.",
             show_default=False,

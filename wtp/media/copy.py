@@ -131,7 +131,7 @@ class CopySource:
             if item.unit.pts is not None:
                 since = item.unit.pts * part.unit_s - part.origin
                 next_us = part.base_us + round(since * 1_000_000)
-            elif framing.reordered:
+            elif framing.reordered and not self._demuxer.live:
                 raise MediaError(
                     f"The pictures of {self.name} have B-frames and no times.",
                     hint="Put them into a container first (ffmpeg -i IN -c copy OUT.mkv), or leave "

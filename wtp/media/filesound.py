@@ -71,12 +71,14 @@ class FileSound:
         timeline = self._demuxer.timeline
         step = int(self.rate_hz * BLOCK_S)
         for samples, pts_us, read_us in self._timed():
+            length_us = round(len(samples) * 1e6 / self.rate_hz)
             for start in range(0, len(samples), step):
                 at_us = pts_us + round(start * 1e6 / self.rate_hz)
                 if not timeline.wait(at_us):
                     return
                 piece = np.ascontiguousarray(samples[start : start + step])
-                arrived_us = read_us + at_us - pts_us
+                # All of it had been captured when it came, so the first sample was long before.
+                arrived_us = read_us - length_us + at_us - pts_us
                 stamp = timeline.stamp(at_us, arrived_us)
                 yield Block(piece, self.rate_hz, stamp, at_us)
 
