@@ -15,6 +15,7 @@ from typing import Any
 
 from wtp.bench.machine import machine_line, spin_ms
 from wtp.bench.path import LocalPath
+from wtp.bench.voice import listen
 from wtp.broker.connect import connect
 from wtp.clock import Clock, monotonic_us
 from wtp.config.schema import BrokerSettings, RoomSettings, Settings
@@ -96,8 +97,8 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
 
     Returns:
         `n`, `p50_ms` ... `max_ms` from drawn to decoded, `unreadable`, `decoded`, `dropped` of the
-        consumer, `publish_cpu_percent` of a core, `baseline` (the same with pulsar-client alone
-        between), `ratio_p50`.
+        consumer, `publish_cpu_percent` of a core (H.264 and Opus), `sound` (see `voice.listen`),
+        `baseline` (pictures with pulsar-client alone between), `ratio_p50`.
 
     Raises:
         WtpError: A process failed, or nothing arrived.
@@ -108,13 +109,15 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
         say("publisher, router and broker are starting")
         await path.start(
             "publish",
-            ["--source", "testsrc", "--name", "bench", *path.room_args],
+            ["--source", "testsrc", "--mic", "testsrc", "--name", "bench", *path.room_args],
             ["--size", config["size"], "--fps", str(config["fps"])],
             ["--codec", config["codec"], "--bitrate", config["bitrate"]],
             path.router_args,
         )
         say(f"measuring {config['duration_s']:g} s after {config['warmup_s']:g} s of warm-up")
         figures = await _watch(path, config, path.topic("video"))
+        say("measuring the sound beside it")
+        sound = await listen(path, config["warmup_s"], config["duration_s"])
         await path.processes["publish"].stop()
         say("measuring the same pictures through pulsar-client alone")
         baseline = await _baseline(path, config)
@@ -124,6 +127,7 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
         **figures,
         "from": "drawn",
         "to": "decoded",
+        "sound": sound,
         "baseline": baseline,
         "ratio_p50": round(ours / direct, 3) if ours and direct else None,
         "spin_ms": [spin_before, spin_after],

@@ -55,8 +55,20 @@ def table(name: str, figures: dict[str, Any]) -> RenderableType:
         rows["send to receipt"] = figures["send_to_receive"]
     if "baseline" in figures:
         rows["  pulsar-client alone"] = figures["baseline"]
+    if "sound" in figures:
+        rows["microphone to sound card"] = figures["sound"]
     rows.update({f"  {hop}": row for hop, row in figures.get("hops", {}).items()})
-    known = {*_PERCENTILES, "n", "from", "to", "send_to_receive", "baseline", "hops", "beside"}
+    known = {
+        *_PERCENTILES,
+        "n",
+        "from",
+        "to",
+        "send_to_receive",
+        "baseline",
+        "hops",
+        "beside",
+        "sound",
+    }
     if "objects_per_s" in figures.get("baseline", {}):
         alone = figures["baseline"]["objects_per_s"]
         figures = {**figures, "objects_per_s alone": alone}
