@@ -139,20 +139,21 @@ def _vpx(name: str, target: Target) -> Tuning:
         "max-intra-rate": str(max(100, round(KEY_S * target.fps * 100))),
     }
     options |= {"cpu-used": "8"} if name == "libvpx" else {"cpu-used": "7", "row-mt": "1"}
-    threads = _cores(2)
+    # Threads of VP8 wait for each other in a loop: on a busy machine two are slower than one.
+    threads = 1 if name == "libvpx" else _cores(2)
     return Tuning(options, Rebitrate.CLOCK, time_base=MICROSECONDS, threads=threads)
 
 
 def _svt() -> Tuning:
     """Constant bit rate for real-time use, and no hierarchy: that makes every fourth picture large.
 
-    The parameters are those of SVT-AV1's `Docs/Parameters.md`, the sizes of its buffer in ms. Key
-    pictures come on top of the rate, a fifth with a group of two seconds.
+    The parameters are those of SVT-AV1's `Docs/Parameters.md`, the sizes of its buffer in ms; the
+    smaller the first, the smaller the burst of its first two pictures.
     """
     # FFmpeg would turn its maxrate into a limit that SVT-AV1 has not in this mode.
     parameters = (
         "rtc=1:pred-struct=1:rc=2:hierarchical-levels=0:scd=0:lp=1"
-        ":buf-sz=300:buf-initial-sz=100:buf-optimal-sz=150"
+        ":buf-sz=300:buf-initial-sz=50:buf-optimal-sz=100:undershoot-pct=50:overshoot-pct=10"
     )
     return Tuning({"preset": "12", "svtav1-params": parameters})
 
