@@ -68,6 +68,12 @@ class FakeOwner:
     told: list[int] = field(default_factory=list)
     gone: bool = False
     refusals: list[tuple[int, str]] = field(default_factory=list)
+    keys: int = 0
+    deaf: bool = False
+
+    def want_key(self, route: Route) -> bool:
+        self.keys += not self.deaf
+        return not self.deaf
 
     def receipted(self, route: Route) -> None:
         self.told.append(route.last_seq)

@@ -6,12 +6,13 @@ GET /clock      the clock domain and the time in it
 GET /cert-hash  what a page gives as `serverCertificateHashes`
 GET /metrics    Prometheus text format (loopback only)
 GET /stats      the same as JSON (loopback only)
+POST /rooms/R/tracks/PUBLISHER/NAME/keyframe   see ``keyframes``
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address
 from itertools import accumulate
 from typing import Any
@@ -82,7 +83,10 @@ def _histogram(figures: dict[str, Any]) -> tuple[list[tuple[str, float]], float]
 
 
 def build(
-    snapshot: Snapshot, clock: Callable[[], dict[str, Any]], certificate: Certificate
+    snapshot: Snapshot,
+    clock: Callable[[], dict[str, Any]],
+    certificate: Certificate,
+    more: Iterable[web.RouteDef] = (),
 ) -> web.Application:
     """The application.
 
@@ -90,6 +94,7 @@ def build(
         snapshot: The router's live figures.
         clock: `boot_id`, `anchor_us` and `now_us`.
         certificate: What is served.
+        more: Paths beside those above.
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Collector(snapshot))
@@ -145,6 +150,7 @@ def build(
             web.get("/cert-hash", cert_hash),
             web.get("/metrics", metrics),
             web.get("/stats", stats),
+            *more,
         ]
     )
     return app

@@ -169,6 +169,14 @@ class Peer:
         elif isinstance(route, ReliableRoute) and self._control is None:  # it can never answer
             asyncio.get_running_loop().call_soon(route.confirmed, seq)
 
+    def want_key(self, route: Route) -> bool:
+        """Ask the client for a key object; those of the original framing cannot be asked."""
+        alias = next((alias for alias, one in self.routes.items() if one is route), None)
+        if alias is None or self._control is None or self._closed:
+            return False
+        self.tell(control.Keyframe(alias))
+        return True
+
     async def answers(self) -> bool:
         """Whether the client is there: a killed one is silent long before QUIC gives it up."""
         self._heard.clear()

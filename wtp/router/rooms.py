@@ -257,8 +257,13 @@ class Rooms:
         topic = self.topic(track.room, kind)
         if kind.reliable:
             return ReliableRoute(track, kind, content_type, topic, self._clock)
-        queues = self._settings.router.queues
-        return LiveRoute(track, kind, content_type, topic, self._clock, queues)
+        return self._live(track, kind, content_type)
+
+    def _live(self, track: Track, kind: Kind, content_type: str) -> LiveRoute:
+        router, topic = self._settings.router, self.topic(track.room, kind)
+        return LiveRoute(
+            track, kind, content_type, topic, self._clock, router.queues, router.keyframe_s
+        )
 
     def derived(self, track: Track, kind: Kind, content_type: str, instance: str) -> Route | None:
         """The route of what a processor makes of another track, which is live.
@@ -268,8 +273,7 @@ class Rooms:
         """
         route = self.routes.get(track)
         if route is None:
-            topic, queues = self.topic(track.room, kind), self._settings.router.queues
-            route = LiveRoute(track, kind, content_type, topic, self._clock, queues)
+            route = self._live(track, kind, content_type)
             self.routes[track] = route
             self._spawn(self._open_derived(route))
         elif route.owner is not None or route.kind is not kind:

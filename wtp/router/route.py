@@ -36,6 +36,9 @@ class Owner(Protocol):
     def rejected(self, route: Route, seq: int, code: str, message: str) -> None:
         """An object will never be taken; to be answered by `ReliableRoute.confirmed`."""
 
+    def want_key(self, route: Route) -> bool:
+        """Ask for a key object of a live track; False when that is not possible."""
+
     async def answers(self) -> bool:
         """Whether it still answers."""
 
@@ -107,6 +110,8 @@ class Route:
         """What objects go through before they are queued for the broker."""
         self.received = 0
         """Objects of the present session."""
+        self.key_requests = 0
+        """How often its publisher was asked for a key object."""
         self.idle = asyncio.Event()
         self.idle.set()
         self.known = asyncio.Event()

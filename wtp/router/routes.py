@@ -20,7 +20,19 @@ __all__ = ["Drop", "LiveRoute", "Owner", "ReliableRoute", "Route", "Stage", "Sta
 
 
 class LiveRoute(Route):
-    """A live track: the newest matters."""
+    """A live track: the newest matters.
+
+    After a drop it asks the publisher for a key object, as soon as the broker takes objects again.
+
+    Args:
+        track: Its name.
+        kind: Its kind.
+        content_type: As declared by `publish`.
+        topic: Full topic name.
+        clock: The router's clock.
+        limits: Of its queue.
+        keyframe_s: Least time between two requests for a key object.
+    """
 
     def __init__(
         self,
@@ -30,6 +42,7 @@ class LiveRoute(Route):
         topic: str,
         clock: Clock,
         limits: QueueSettings,
+        keyframe_s: float = 0.5,
     ) -> None:
         super().__init__(track, kind, content_type, topic, clock)
         self._queue: deque[Object] = deque()
@@ -39,6 +52,9 @@ class LiveRoute(Route):
         self._most_unreceipted = limits.unreceipted
         self._stall_us = limits.stall_ms * 1000
         self._unreceipted = 0
+        self._keyframe_us = round(keyframe_s * 1e6)
+        self._asked_us: int | None = None
+        self._wants_key = False
         self._broken = False
         self._staged = 0
         self._life = 0
@@ -68,6 +84,28 @@ class LiveRoute(Route):
         self.stage.put(obj, done)
         self._settle()
 
+    def ask_key(self) -> int | None:
+        """Ask the publisher for a key object.
+
+        Returns:
+            0 when it was asked; µs until it may be asked again; None when it cannot be asked.
+        """
+        now_us = self._clock.now_us()
+        if self._asked_us is not None and now_us - self._asked_us < self._keyframe_us:
+            return self._asked_us + self._keyframe_us - now_us
+        if self.owner is None or not self.owner.want_key(self):
+            return None
+        self._asked_us = now_us
+        self.key_requests += 1
+        return 0
+
+    def _recover(self) -> None:
+        """Ask for a key object after a drop, once the broker takes objects again."""
+        producer = self.producer
+        free = self._unreceipted < self._most_unreceipted and not self._queue
+        if self._wants_key and free and producer is not None and producer.connected:
+            self.ask_key()
+
     def _staged_out(self, result: list[Object] | Drop) -> None:
         """Go on with what the stage made of one object; it may have made several."""
         if isinstance(result, Drop):
@@ -84,10 +122,11 @@ class LiveRoute(Route):
 
     def _queue_up(self, obj: Object) -> None:
         if obj.key:
-            self._broken = False
+            self._broken = self._wants_key = False
         elif self._broken:
             self.ledger.drop("broken-group")
             self._settle()
+            self._recover()
             return
         self._queue.append(obj)
         self._since_us.append(self._clock.now_us())
@@ -125,7 +164,7 @@ class LiveRoute(Route):
         while len(queue) > kept:
             queue.pop()
             self._since_us.pop()
-        self._broken = True
+        self._broken = self._wants_key = True
 
     def _pump(self) -> None:
         queue = self._queue
@@ -138,6 +177,7 @@ class LiveRoute(Route):
             self._unreceipted += 1
             self._hand_over(producer, self._take_first(), None, self._on_receipt)
         self._settle()
+        self._recover()
 
     def _take_first(self) -> Object:
         self._since_us.popleft()
@@ -149,7 +189,7 @@ class LiveRoute(Route):
             self.ledger.deliver()
         else:
             self.ledger.drop("broker")
-            self._broken = True
+            self._broken = self._wants_key = True
             self._drop_deltas()
         self._pump()
 
@@ -159,4 +199,4 @@ class LiveRoute(Route):
             self._take_first()
             self.ledger.drop("broken-group")
         if self._queue:
-            self._broken = False
+            self._broken = self._wants_key = False

@@ -25,7 +25,7 @@ from wtp.config.reload import Reload
 from wtp.config.schema import Settings
 from wtp.errors import Refused, UsageError, WtpError
 from wtp.model import Kind
-from wtp.router import https
+from wtp.router import https, keyframes
 from wtp.router.link import BrokerLink
 from wtp.router.peer import Peer
 from wtp.router.rooms import Rooms
@@ -146,6 +146,7 @@ class Router:
                     "publisher_connected": route.owner is not None,
                     "queued": route.queued,
                     "last_seq": route.last_seq,
+                    "key_requests": route.key_requests,
                     "receipt": route.receipt.snapshot(),
                     **route.ledger.snapshot(),
                 }
@@ -245,7 +246,9 @@ class Router:
 
     async def _serve_https(self, tcp: socket.socket, stack: contextlib.AsyncExitStack) -> None:
         assert self._certificate  # noqa: S101 - set before this is called
-        app = https.build(self.snapshot, self._time, self._certificate)
+        rooms = self._rooms
+        paths = keyframes.web_routes(lambda: rooms.routes if rooms else {}, self._origin_allowed)
+        app = https.build(self.snapshot, self._time, self._certificate, paths)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
