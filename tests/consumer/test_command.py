@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from wtp.cli.consume import Start, Where
 from wtp.cli.group import invoke
+from wtp.cli.reading import Format
+from wtp.config.schema import Settings, WatchSettings
+from wtp.model import Kind
 
 DOWN = ("--broker", "pulsar://127.0.0.1:9", "--admin", "http://127.0.0.1:9")
 
@@ -24,6 +28,15 @@ DOWN = ("--broker", "pulsar://127.0.0.1:9", "--admin", "http://127.0.0.1:9")
         (["video", "--router", "host:1"], "no router URL"),
         (["video", "--count", "-1"], "--count"),
         (["video", "--from", "yesterday"], "yesterday"),
+        (["video", "--play"], "video has no sound"),
+        (["audio", "--play", "--raw", "-"], "--raw and --play do not go together"),
+        (["video", "--mux", "mpegts"], "Leave out video"),
+        (["--mux", "avi"], "avi"),
+        (["--mux", "mpegts", "--save", "x"], "--save and --mux do not go together"),
+        (["--mux", "mpegts", "-o", "json"], "cannot both go to standard output"),
+        (["chat", "--history", "0"], "--history"),
+        (["chat", "--history", "5", "--from", "earliest"], "--history and --from earliest"),
+        (["chat", "--history", "5", "--subscription", "s"], "--history and --subscription"),
     ],
 )
 def test_what_makes_no_sense_is_said(
@@ -52,3 +65,26 @@ def test_a_file_that_exists_is_refused_before_anything_is_asked(
     assert invoke(["consume", "video", "--raw", str(path), *DOWN]) == 2
     assert "already there" in capsys.readouterr().err
     assert path.read_bytes() == b"old"
+
+
+def test_files_are_put_together_from_the_first_part_on(tmp_path: Path) -> None:
+    from wtp.consumer.files import Receive
+    from wtp.consumer.save import Save
+
+    options = (Format.TABLE, "", tmp_path / "in", False, False, False)
+    where = Where((Kind.FILE,), *options)
+    assert where.start is Start.EARLIEST
+    output = where.output(Settings(), str, child=False, files=2)
+    assert isinstance(output, Receive)
+    where = Where((Kind.DATA,), *options)
+    assert where.start is Start.LATEST
+    assert isinstance(where.output(Settings(), str, child=False, files=2), Save)
+
+
+def test_sound_is_played_as_the_settings_say() -> None:
+    from wtp.consumer.sound import Play
+
+    where = Where((Kind.AUDIO,), Format.TABLE, "", None, False, False, False, play=True)
+    output = where.output(Settings(watch=WatchSettings(delay=80)), str, child=False, files=0)
+    assert isinstance(output, Play)
+    assert output.settings.delay == 80

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import Any
 
-from wtp.ui.publish import announce, line, summary
+import pytest
+from rich.console import Console
+
+from wtp.ui.level import meter
+from wtp.ui.publish import announce, line, screen, summary
 
 TRACK: dict[str, Any] = {
     "kind": "video",
@@ -59,3 +64,64 @@ def test_names_from_outside_cannot_steer_the_terminal() -> None:
 
 def test_a_run_under_a_second_has_no_rate() -> None:
     assert "/s" not in summary({**SNAPSHOT, "uptime_s": 0.9})
+
+
+MICROPHONE: dict[str, Any] = {
+    **TRACK, "kind": "audio", "fps": 100.0, "level_db": -24.0, "denoise": "webrtc",
+    "denoise_ms": 10.0, "state": "live",
+}  # fmt: skip
+
+
+def test_a_microphone_shows_its_level_and_the_delay_of_denoising() -> None:
+    text = line({**SNAPSHOT, "tracks": {"audio": MICROPHONE}})
+    assert "100.0 /s" in text
+    assert "[#######-----] -24 dB" in text
+    assert "denoise webrtc +10 ms" in text
+    plain = line({**SNAPSHOT, "tracks": {"audio": {**MICROPHONE, "denoise": "off"}}})
+    assert "denoise" not in plain
+
+
+def test_a_microphone_that_is_lost_has_no_level() -> None:
+    text = line({**SNAPSHOT, "tracks": {"audio": {**MICROPHONE, "state": "lost"}}})
+    assert "MICROPHONE LOST" in text
+    assert "dB" not in text
+
+
+def test_a_reduced_bit_rate_is_shown_with_its_reason() -> None:
+    steered = {"target_bitrate_bps": 800_000, "every_nth": 2, "limited_by": "delay"}
+    text = line({**SNAPSHOT, "tracks": {"video": {**TRACK, **steered}}})
+    assert "2.48 Mbit/s down to 800 kbit/s, 1 of 2 pictures (delay)" in text
+    free = {"target_bitrate_bps": 2_500_000, "every_nth": 1, "limited_by": ""}
+    assert "down to" not in line({**SNAPSHOT, "tracks": {"video": {**TRACK, **free}}})
+
+
+def test_the_screen_has_a_row_per_track_and_a_bar_for_files() -> None:
+    transfer = {
+        "files": 2, "done": 1, "name": "b\x1b[2J", "bytes": 50, "total_bytes": 100,
+        "bytes_per_s": 25.0,
+    }  # fmt: skip
+    tracks = {"audio": MICROPHONE, "file": {"kind": "file", "transfer": transfer}}
+    console = Console(width=100, file=StringIO())
+    console.print(screen({**SNAPSHOT, "tracks": tracks}))
+    assert isinstance(console.file, StringIO)
+    rows = console.file.getvalue().splitlines()
+    assert rows[0].startswith("live | round trip")
+    assert rows[1].startswith("audio 100.0 /s")
+    assert any("50 %" in row for row in rows[2:])
+    assert "1 of 2 files" in line({**SNAPSHOT, "tracks": tracks})
+    assert "\x1b" not in line({**SNAPSHOT, "tracks": tracks})
+
+
+@pytest.mark.parametrize(
+    ("level_db", "shown"),
+    [
+        (-96.0, "[------------] -96 dB"),
+        (-60.0, "[------------] -60 dB"),
+        (-30.0, "[######------] -30 dB"),
+        (-3.0, "[###########!] -3 dB"),
+        (0.0, "[###########!] 0 dB"),
+        (6.0, "[###########!] 6 dB"),
+    ],
+)
+def test_the_meter(level_db: float, shown: str) -> None:
+    assert meter(level_db) == shown

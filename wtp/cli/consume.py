@@ -89,13 +89,14 @@ def consume(
     publisher: reading.Publisher = "",
     track: reading.TrackName = "",
     start: Annotated[
-        Start,
+        Start | None,
         typer.Option(
             "--from",
-            help="latest: live, pictures from the last key frame on; earliest: all.",
+            help="latest: live, pictures from the last key frame on; earliest: all. Default: "
+            "latest, for files that are saved earliest.",
             rich_help_panel=WHAT,
         ),
-    ] = Start.LATEST,
+    ] = None,
     history: Annotated[
         int | None,
         typer.Option(
@@ -240,21 +241,21 @@ def consume(
         topic=full_name(topic, settings),
         kind=kind,
         reading=Reading(
-            start=start.value,
+            start=(start or where.start).value,
             subscription=subscription,
             subscription_kind=(type_ or Type.EXCLUSIVE).value,
         ),
         publisher=publisher,
         track=track,
         history=history or 0,
-        count=count,
+        count=0 if where.receives else count,
         duration_s=duration or 0.0,
         wait=wait,
         warmup_s=warmup or 0.0,
         router=router or "",
         trust=clock_trust(router or "", cert_hash, ca, insecure, certs_folder(settings)),
     )
-    output_ = where.output(settings, lambda: consumer.brief(), child)
+    output_ = where.output(settings, lambda: consumer.brief(), child, files=count)
     consumer = Consumer(settings, request, output_, via=via.value)
     talks = where.talks and sys.stdout.isatty()
     run_role(
@@ -312,13 +313,21 @@ class Where(reading.Where):
                 hint=f"Leave out {self.kinds[0]}: wtp consume --mux {self.mux.value} --room R.",
             )
 
-    def output(self, settings: Settings, status: Callable[[], str], child: bool) -> Output:
+    @property
+    def start(self) -> Start:
+        """Where reading begins by default; files are taken up from their first part."""
+        return Start.EARLIEST if self.receives else Start.LATEST
+
+    def output(
+        self, settings: Settings, status: Callable[[], str], child: bool, *, files: int
+    ) -> Output:
         """The output itself.
 
         Args:
             settings: How sound is played.
             status: Makes the line under a preview.
             child: Whether standard output belongs to events: then nothing is written to it.
+            files: Files to receive; 0 for no end.
         """
         from wtp.consumer.output import CSV_COLUMNS, csv_line, json_line
 
@@ -327,4 +336,4 @@ class Where(reading.Where):
 
             return Play(settings.watch)
         forms = LineForms(json_line, csv_line, CSV_COLUMNS)
-        return self.to_output(forms, status, child=child, lossless=self.raw != "-")
+        return self.to_output(forms, status, child=child, lossless=self.raw != "-", files=files)

@@ -159,6 +159,7 @@ def _run(
             log_level=settings.logging.level,
             announce=says.announce,
             line=says.line,
+            screen=getattr(says, "screen", None),
             summary=says.summary,
         )
     finally:

@@ -44,7 +44,7 @@ Count = Annotated[
         "--count",
         "-n",
         min=0,
-        help="End after this many objects; 0: never.",
+        help="End after this many objects (or files that are saved); 0: never.",
         rich_help_panel=WHAT,
         show_default=False,
     ),
@@ -60,7 +60,9 @@ RawTo = Annotated[
 SaveTo = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", rich_help_panel=WHERE, help="Save objects as files, with an index."
+        metavar="DIR",
+        rich_help_panel=WHERE,
+        help="Save objects as files, with an index; of kind file: the files themselves.",
     ),
 ]
 Window = Annotated[
@@ -142,6 +144,11 @@ class Where:
         return chat and not any(self.places.values())
 
     @property
+    def receives(self) -> bool:
+        """Whether files are put together, instead of objects being saved one by one."""
+        return self.save is not None and self.kinds == (Kind.FILE,)
+
+    @property
     def lines(self) -> bool:
         """Whether each object is a line on standard output."""
         return self.format in PER_OBJECT or self.chat
@@ -176,6 +183,7 @@ class Where:
         *,
         child: bool,
         lossless: bool,
+        files: int = 0,
     ) -> Output:
         """The output for the places that all reading commands have.
 
@@ -184,12 +192,17 @@ class Where:
             status: Makes the line under a preview.
             child: Whether standard output belongs to events: then nothing is written to it.
             lossless: Whether a slow reader of raw payloads holds reading up.
+            files: Files to receive; 0 for no end.
         """
         from wtp.consumer import output as outputs
 
         if self.raw:
             sink = outputs.Sink(self.raw, force=self.force, binary=self.kinds != (Kind.CHAT,))
             return outputs.Raw(sink, lossless=lossless)
+        if self.save is not None and self.receives:
+            from wtp.consumer.files import Receive
+
+            return Receive(self.save, force=self.force, files=files)
         if self.save is not None:
             from wtp.consumer.save import Save
 

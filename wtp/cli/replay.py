@@ -151,13 +151,15 @@ def replay(
         speed=_speed(speed, where.fast or follow),
         follow=follow,
         into=into,
-        count=count,
+        count=0 if where.receives else count,
         duration_s=duration or 0.0,
     )
     for moment in moments:
         if moment.note and not quiet:
             sys.stderr.write(f"note: {moment.note}\n")
-    replayer = Replayer(settings, request, where.sink(settings, request, lambda: brief(), child))
+    replayer = Replayer(
+        settings, request, where.sink(settings, request, lambda: brief(), child=child, files=count)
+    )
     brief = partial(_brief, replayer)
     _run(replayer, where, child=child, quiet=quiet, settings=settings)
 
@@ -256,7 +258,13 @@ class Where(reading.Where):
             check_name("room", self.into)
 
     def sink(
-        self, settings: Settings, request: Request, status: Callable[[], str], child: bool
+        self,
+        settings: Settings,
+        request: Request,
+        status: Callable[[], str],
+        *,
+        child: bool,
+        files: int,
     ) -> Sink:
         """Where objects go.
 
@@ -265,6 +273,7 @@ class Where(reading.Where):
             request: Likewise.
             status: Makes the line under a preview.
             child: Whether standard output belongs to events: then nothing is written to it.
+            files: Files to receive; 0 for no end.
         """
         from wtp.replayer.placed import REPLAY_COLUMNS, csv_line, json_line
         from wtp.replayer.sink import OutputSink
@@ -276,4 +285,5 @@ class Where(reading.Where):
             broker = settings.broker
             return IntoRoom(settings, request, lambda: connect(broker), lambda: administer(broker))
         forms = LineForms(json_line, csv_line, REPLAY_COLUMNS)
-        return OutputSink(self.to_output(forms, status, child=child, lossless=True))
+        output = self.to_output(forms, status, child=child, lossless=True, files=files)
+        return OutputSink(output)

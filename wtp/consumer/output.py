@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from wtp.consumer.item import Item, describe
 from wtp.errors import StorageError, UsageError
@@ -66,6 +66,16 @@ class Output(Protocol):
     def close(self) -> None:
         """Finish; may be called when `open` failed."""
         ...
+
+
+def figures_of(output: Output) -> dict[str, Any] | None:
+    """What an output tells about itself beside the objects it took; None when it has nothing to.
+
+    An output that has something gives it as plain values by a method `snapshot` or `figures`, which
+    may be called from any thread.
+    """
+    tell = getattr(output, "snapshot", None) or getattr(output, "figures", None)
+    return dict(tell()) if tell is not None else None
 
 
 class Finished(Exception):

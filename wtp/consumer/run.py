@@ -15,7 +15,7 @@ from wtp.consumer.feed import Feed
 from wtp.consumer.history import HistoryFeed
 from wtp.consumer.item import Item, read_object
 from wtp.consumer.latency import ArrivalClock, clock_url, measure, total_error_us
-from wtp.consumer.output import Finished, Nowhere, Output
+from wtp.consumer.output import Finished, Nowhere, Output, figures_of
 from wtp.consumer.pending import Pending
 from wtp.consumer.places import answers, locate, reach
 from wtp.consumer.ports import Broker, Directory, Message
@@ -327,7 +327,8 @@ class Consumer:
         Returns:
             Beside the statistics: `state`, `topics`, `duration_s`, `live_s` in which live objects
             came, `delivered` to the output, `dropped` by reason, `in_flight`; objects =
-            delivered + dropped + in_flight; and `filtered`, messages that were not asked for.
+            delivered + dropped + in_flight; `filtered`, messages that were not asked for; and
+            `output`, what the output tells about itself.
         """
         now_us = self._ended_us or monotonic_us()
         started_us = self._started_us or now_us
@@ -345,6 +346,7 @@ class Consumer:
             "in_flight": self.ledger.in_flight,
             "filtered": self.filtered,
             "clock_router": str(router) if router else None,
+            "output": figures_of(self.output),
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -9,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wtp.ui.common import UNKNOWN, bits, clean, counted, drops, ms, size
+from wtp.ui.transfer import received, receiving, receiving_line
 
 Snapshot = dict[str, Any]
 
@@ -30,6 +32,8 @@ def announce(info: Snapshot) -> str:
 
 def line(snapshot: Snapshot) -> str:
     """The figures in one line of plain text."""
+    if files := _files(snapshot):
+        return receiving_line(files)
     parts = [
         STATES.get(snapshot["state"]) or str(snapshot["state"]),
         counted(snapshot["objects"], "object"),
@@ -39,7 +43,27 @@ def line(snapshot: Snapshot) -> str:
         f"gaps {known(snapshot['gaps'])}",
         f"dropped {drops(snapshot['dropped'])}",
     ]
-    return "  ".join(parts)
+    return "  ".join([*parts, *_sound(snapshot)])
+
+
+def _files(snapshot: Snapshot) -> Snapshot | None:
+    """How far files are, when they are put together here (`wtp.consumer.files`)."""
+    output = snapshot.get("output") or {}
+    return output if "folder" in output else None
+
+
+def _sound(snapshot: Snapshot) -> Iterator[str]:
+    """What is heard, when sound is played (`wtp.consumer.sound`)."""
+    output = snapshot.get("output") or {}
+    if "delay_ms" not in output:
+        return
+    if output.get("state") == "waiting":
+        yield "waiting for sound"
+        return
+    yield f"heard after {ms(output['delay_ms'])}"
+    for name in ("underruns", "starved"):
+        if output.get(name):
+            yield f"{name} {output[name]}"
 
 
 def _latency(snapshot: Snapshot) -> str:
@@ -54,12 +78,16 @@ def _latency(snapshot: Snapshot) -> str:
 
 
 def screen(snapshot: Snapshot) -> RenderableType:
-    """The live view of a terminal: one line, the tracks, the hops."""
+    """The live view of a terminal: one line, the tracks, the hops; or the files that come."""
+    if files := _files(snapshot):
+        return receiving(files)
     return Group(Text(line(snapshot)), tracks(snapshot), hops(snapshot))
 
 
 def summary(snapshot: Snapshot) -> RenderableType:
     """What is said at the end."""
+    if files := _files(snapshot):
+        return Text(received(files))
     head = Text(
         f"{counted(snapshot['objects'], 'object')}, {size(snapshot['bytes'])}"
         f" in {snapshot['duration_s']:.1f} s{_average(snapshot)}:"
