@@ -45,7 +45,9 @@ class WindowSink:
         self._title = title
         self._open = False
         try:
-            self._cv2.namedWindow(title, self._cv2.WINDOW_NORMAL | self._cv2.WINDOW_KEEPRATIO)
+            plain = self._cv2.WINDOW_GUI_NORMAL  # without Qt's tool bar and status line
+            flags = self._cv2.WINDOW_NORMAL | self._cv2.WINDOW_KEEPRATIO | plain
+            self._cv2.namedWindow(title, flags)
         except self._cv2.error as error:
             raise MissingLibrary(
                 "This OpenCV was built without windows.",

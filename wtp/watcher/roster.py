@@ -31,6 +31,8 @@ SOUND_HZ, SOUND_CHANNELS = 48_000, 2
 """Of the one stream into which all publishers are mixed; other rates are resampled."""
 
 SMOOTHING = 16
+MAX_APART_US = 100_000
+"""A sound that is further from where it should be is about to jump there: not worth following."""
 
 LOGGER = logging.getLogger("wtp.watcher")
 
@@ -74,6 +76,16 @@ class Publisher:
         self.sync = SyncMeter()
         self.tracks: dict[str, Track] = {}
         self.shown_delay_us: int | None = None
+
+    def show_delay_us(self, now_us: int) -> int:
+        """From capture to show of its pictures: that of its sound while there is some.
+
+        Sound can follow a change of the delay by 1 % only, so pictures follow the sound.
+        """
+        target_us, heard_us = self.delay.target_us, self.heard_us(now_us)
+        if heard_us is None:
+            return target_us
+        return max(target_us - MAX_APART_US, min(heard_us, target_us + MAX_APART_US))
 
     def heard_us(self, now_us: int) -> int | None:
         """From capture to hearing of its sound; None when there is none."""

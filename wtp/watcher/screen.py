@@ -132,9 +132,10 @@ class Screen:
             from wtp.media.grid import Grid
             from wtp.media.libraries import load_av
 
+            # Each brings an X library of its own: once PyAV's is loaded, OpenCV opens no window.
+            window = self._make_window(self._title)
             load_av()
             grid = Grid()
-            window = self._make_window(self._title)
         except MediaError as error:
             self._problem = error
             return
@@ -164,12 +165,12 @@ class Screen:
 
     def _due_us(self) -> int | None:
         """When the next picture's turn begins; None when none waits."""
-        roster, due = self._roster(), []
+        roster, due, now_us = self._roster(), [], monotonic_us()
         with roster.lock:
             for publisher, track in self._tracks():
                 first_us = track.reel.first_us() if track.reel else None
                 if first_us is not None:
-                    due.append(first_us + publisher.delay.target_us - self.cost_us)
+                    due.append(first_us + publisher.show_delay_us(now_us) - self.cost_us)
         return min(due, default=None)
 
     def _tracks(self) -> list[tuple[Publisher, Track]]:
@@ -187,7 +188,8 @@ class Screen:
             tracks = self._tracks()
             for publisher, track in tracks:
                 until_us = begun_us + self.cost_us + TOGETHER_US * (len(tracks) > 1)
-                shots = track.reel.due(until_us - publisher.delay.target_us) if track.reel else []
+                captured_us = until_us - publisher.show_delay_us(begun_us)
+                shots = track.reel.due(captured_us) if track.reel else []
                 ready.append((publisher, track, shots))
         new = [(p, t, self._decode(t, shots)) for p, t, shots in ready]
         drawn = self._draw(grid, new)
@@ -205,7 +207,7 @@ class Screen:
         for shot in shots:
             reason, picture = self._picture(track, shot)
             if picture is not None and newest is not None:
-                reason = "late"
+                reason = "skipped"
             newest = picture or newest
             with self._roster().lock:
                 if reason or picture is None:
