@@ -1,6 +1,7 @@
 """`wtp bench latency`: the real path, measured from capture to receipt, and its baseline.
 
-Publisher, router, broker and consumer run as the processes that users start. Afterwards the very
+Publisher, router, broker and consumer run as the processes that users start; sound goes beside the
+pictures, as it does in use, and the pictures are measured. Afterwards the very
 objects that went through are read back from the topic and sent again, at their own pace, from one
 `pulsar-client` process to another through the same broker: the baseline.
 """
@@ -77,7 +78,7 @@ async def _through(path: LocalPath, config: dict[str, Any], say: Say) -> dict[st
         say("publisher, router, broker and consumer are starting")
         await path.start(
             "publish",
-            ["--source", "testsrc", "--name", "bench", *path.room_args],
+            ["--source", "testsrc", "--mic", "testsrc", "--name", "bench", *path.room_args],
             ["--size", config["size"], "--fps", str(config["fps"])],
             ["--codec", config["codec"], "--bitrate", config["bitrate"]],
             path.router_args,
