@@ -2,10 +2,10 @@
 
 A driver hands blocks over late, in pairs, or after a pause, but never before they were captured:
 the earliest hand-overs lie on the line that the sampling clock draws, all others above it. So the
-line runs along the least delay of the last seconds and is corrected so slowly that stamps neither
-jump nor follow the jitter, yet fast enough for any quartz. What the hardware and a sound server
-hold before they hand over is unknown (PortAudio's own figure is wrong by up to 673 ms on
-PulseAudio) and is not in the stamps.
+line runs along the least delay of the last seconds and rises so slowly that stamps neither jump nor
+follow the jitter, yet fast enough for any quartz. A line that a hand-over proves too late comes
+down faster. What the hardware and a sound server hold before they hand over is unknown (PortAudio's
+own figure is wrong by up to 673 ms on PulseAudio) and is not in the stamps.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ GAP_US = 15_000
 SEEN_US, SEEN_BLOCKS = 500_000, 8
 """How long every block has to come late before that is taken for a gap that nobody reported."""
 LOOK_BACK_US = 4_000_000
-SETTLE_US = 2_000_000
-"""At the start the line may move by `SETTLING`, later by `STEADY`."""
-SETTLING, STEADY = 0.1, 0.001
-"""Corrections by time: quartzes differ by less than 0.0003."""
+RISE, FALL, HASTE = 0.001, 0.1, 0.9
+"""Corrections at most, by time: up as quartzes need (they differ by less than 0.0003), down when a
+hand-over proves the line late, and down when it proves it late by more than a gap."""
 
 
 class SampleClock:
@@ -34,7 +33,6 @@ class SampleClock:
         self._rate_hz = rate_hz
         self._count = 0
         self._line_us: float | None = None
-        self._settled_us = 0
         self._late: deque[tuple[int, float]] = deque()
         """(time, when sample 0 would have been) of the earliest hand-overs, ever later ones."""
         self._recent: deque[tuple[int, float]] = deque()
@@ -65,7 +63,6 @@ class SampleClock:
 
     def _begin(self, now_us: int, zero_us: float) -> None:
         self._line_us = zero_us
-        self._settled_us = now_us + SETTLE_US
         self._late.clear()
         self._late.append((now_us, zero_us))
         self._recent.clear()
@@ -80,9 +77,9 @@ class SampleClock:
         self._late.append((now_us, zero_us))
         while self._late[0][0] < now_us - LOOK_BACK_US:
             self._late.popleft()
-        most_us = duration_us * (SETTLING if now_us < self._settled_us else STEADY)
         wanted_us = self._late[0][1] - self._line_us
-        self._line_us += max(-most_us, min(most_us, wanted_us))
+        fall = HASTE if wanted_us < -GAP_US else FALL
+        self._line_us += max(-fall * duration_us, min(RISE * duration_us, wanted_us))
 
     def _missing(self, now_us: int) -> bool:
         """Whether all blocks of a while came late: then sound is missing before them."""

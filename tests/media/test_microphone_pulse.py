@@ -1,0 +1,106 @@
+"""A tone through a real sound server: microphone, encoder, decoder; and a server that dies."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.pulse import Pulse, peak_hz, tone
+from tests.pulse import pulse as pulse
+from tests.pulse import pulse_here as pulse_here
+from wtp.clock import Clock
+from wtp.media.audio import AudioDecoder, AudioEncoder
+from wtp.media.microphone import Microphone, open_microphone
+from wtp.media.sounddevices import list_microphones, list_speakers
+
+pytestmark = pytest.mark.pulseaudio
+
+TONE_HZ = 440.0
+
+
+def hear(
+    source: Microphone, codec: str, clock: Clock, seconds: float
+) -> tuple[NDArray[np.int16], int, list[int]]:
+    """What a decoder makes of so much sound, at which rate, and the stamps of the objects."""
+    encoder = AudioEncoder(codec, source.rate_hz, source.channels, now_us=clock.now_us)
+    decoder = AudioDecoder(encoder.content_type)
+    parts: list[NDArray[np.int16]] = []
+    stamps: list[int] = []
+    for block in source.blocks():
+        for one in encoder.encode(block):
+            parts.append(decoder.decode(one.payload))
+            assert one.capture_us is not None
+            assert one.encode_us is not None
+            assert one.capture_us < one.encode_us
+            stamps.append(one.capture_us)
+        if sum(map(len, parts)) >= seconds * decoder.rate_hz:
+            break
+    source.close()
+    return np.concatenate(parts), decoder.rate_hz, stamps
+
+
+@pytest.mark.parametrize(
+    ("codec", "rate_hz", "carried_hz"),
+    [("pcm", 44_100, 44_100), ("pcm", 48_000, 48_000), ("opus", 48_000, 48_000),
+     ("opus", 44_100, 48_000)],
+)  # fmt: skip
+def test_the_tone_is_found_at_its_frequency(
+    pulse_here: Pulse, codec: str, rate_hz: int, carried_hz: int
+) -> None:
+    clock = Clock()
+    with pulse_here.playing(tone(TONE_HZ, 1.0)):
+        source = open_microphone(rate_hz=rate_hz, now_us=clock.now_us)
+        assert source.rate_hz == rate_hz
+        heard, decoded_hz, stamps = hear(source, codec, clock, 1.2)
+    assert decoded_hz == carried_hz
+    assert abs(peak_hz(heard[carried_hz // 5 :], carried_hz) - TONE_HZ) < 0.5
+    steps = np.diff(np.array(stamps))
+    assert abs(np.median(steps) - 10_000) <= 20
+
+
+def test_devices_are_listed(pulse_here: Pulse) -> None:
+    microphones, speakers = list_microphones(), list_speakers()
+    assert {"pulse", "default"} <= {one.id for one in microphones}
+    assert {"pulse", "default"} <= {one.id for one in speakers}
+    assert sum(one.default for one in microphones) == 1
+    assert all({44_100, 48_000} <= set(one.rates_hz) for one in microphones)
+
+
+def test_a_sound_server_that_dies_is_waited_for(
+    pulse_here: Pulse, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="wtp")
+    clock = Clock()
+    source = open_microphone(now_us=clock.now_us)
+    stamps: list[int] = []
+    live, back = threading.Event(), threading.Event()
+
+    def listen() -> None:
+        for block in source.blocks():
+            stamps.append(block.pts_us)
+            live.set()
+            if source.losses and source.state == "live":
+                back.set()
+
+    thread = threading.Thread(target=listen, daemon=True)
+    with pulse_here.playing(tone(TONE_HZ, 1.0)):
+        thread.start()
+        assert live.wait(10)
+    pulse_here.close()
+    while source.state != "lost":
+        thread.join(0.01)
+        assert thread.is_alive()
+    pulse_here.start()
+    with pulse_here.playing(tone(TONE_HZ, 1.0)):
+        assert back.wait(15)
+    source.close()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert source.losses == 1
+    assert max(np.diff(np.array(stamps))) > 200_000, "the time away is a gap"
+    assert "is lost; everything else goes on" in caplog.text
+    assert "is back after" in caplog.text
