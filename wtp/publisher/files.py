@@ -21,7 +21,7 @@ from typing import Any
 from wtp.clock import Clock, monotonic_us
 from wtp.config.load import home
 from wtp.config.schema import PublishSettings
-from wtp.errors import MediaError, StorageError, WtpError
+from wtp.errors import MediaError, StorageError, UsageError, WtpError
 from wtp.model import Kind, clean_name
 from wtp.publisher.outgoing import Line
 from wtp.publisher.reliable import ReliableTrack
@@ -183,6 +183,11 @@ class FilesFeed:
         if self._done == len(self._found.entries):
             spool.remove()
             return
+        _log.warning(
+            "%d of %d files are sent; the same command goes on from there.",
+            self._done,
+            len(self._found.entries),
+        )
         try:
             spool.write(self._unsaved)
         except StorageError as error:
@@ -213,15 +218,24 @@ class FilesFeed:
 
     async def _run(self) -> None:
         self._transfer = self._identity()
-        room, _ = self._place()
-        if room:
-            self._spool = Spool(home() / "spool", self._transfer)
-            self._had = await asyncio.to_thread(self._spool.open)
+        await self._open_spool()
         async with asyncio.TaskGroup() as group:
             noting = group.create_task(self._note())
             await self._send_all()
             await self.track.receipted()
             noting.cancel()
+
+    async def _open_spool(self) -> None:
+        room, _ = self._place()
+        if not room:
+            return
+        spool = Spool(home() / "spool", self._transfer)
+        try:
+            self._had = await asyncio.to_thread(spool.open)
+        except (StorageError, UsageError) as error:
+            _log.warning("%s If this run is broken off, the next one begins anew.", error.message)
+        else:
+            self._spool = spool
 
     async def _send_all(self) -> None:
         for number, entry in enumerate(self._found.entries, 1):

@@ -8,30 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wtp.clock import monotonic_us
 from wtp.errors import StorageError, UsageError, WireError
 from wtp.transfer.faults import writing
-from wtp.transfer.names import Names, clean_path, fold, shown
+from wtp.transfer.incoming import Incoming, Rate, alike, listed
+from wtp.transfer.names import Names, clean_path, shown
 from wtp.transfer.partfile import PartFile
 from wtp.transfer.parts import Announcement, Chunk, End, Void, checksum, read_part
 from wtp.transfer.placing import Place
 from wtp.transfer.records import Coming, Records
 
-MAX_COMING = 10_000
-"""Files that may be unfinished at once; more are refused."""
+MAX_COMING = 1000
+"""Files that may be unfinished at once; more are refused. Each costs up to half a MiB."""
 MAX_SETTLED = 20_000
 """Files that are refused or here already and whose chunks are known as theirs."""
 MAX_OPEN = 32
 """Unfinished files that are open at a time."""
 SHOWN_FILES = 8
-SHOWN_RUNS = 5
-RATE_US = 2_000_000
 
 NO_PART, BAD_PART, NOT_ANNOUNCED, DAMAGED = "no-part", "bad-part", "not-announced", "damaged"
 HERE_ALREADY, REFUSED = "here-already", "refused-file"
@@ -40,22 +38,6 @@ sense; its file was not announced; its checksum does not fit; its chunk or file 
 its file was refused."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _File:
-    """A file that was announced. `part`: None when its chunks are left out, for `reason`."""
-
-    key: str
-    about: Coming
-    run: str
-    part: PartFile | None = None
-    reason: str = ""
-    damaged: int = 0
-
-    @property
-    def name(self) -> str:
-        return shown("/".join(self.about.names) or self.about.announcement.name)
 
 
 class Inbox:
@@ -77,13 +59,12 @@ class Inbox:
         self.received = self.here = self.refused = self.void = 0
         self._place = Place(folder, force=force)
         self._records = Records(folder)
-        self._coming: dict[str, _File] = {}
-        self._settled: OrderedDict[str, _File] = OrderedDict()
+        self._coming: dict[str, Incoming] = {}
+        self._settled: OrderedDict[str, Incoming] = OrderedDict()
         self._open: OrderedDict[str, PartFile] = OrderedDict()
         self._claims: dict[Names, str] = {}
         self._told: set[str] = set()
-        self._bytes = 0
-        self._rate: deque[tuple[int, int]] = deque()
+        self._rate = Rate()
         self._figures: dict[str, Any] = {}
         self.note()
 
@@ -104,9 +85,9 @@ class Inbox:
         self._place.open()
         for key, about in self._records.unfinished():
             part = PartFile(self._records.stem(key), about.announcement)
-            file = self._coming[key] = _File(key, about, "", part)
-            self._claims[_folded(about.names)] = key
-            _log.info("%s goes on: %s.", file.name, _progress(file, part))
+            file = self._coming[key] = Incoming(key, about, part)
+            self._claims[file.place] = key
+            _log.info("%s goes on: %s.", file.name, file.progress())
             self._finish(file)
         self.note()
 
@@ -148,7 +129,7 @@ class Inbox:
                 reason = self._end(key, part)
             case Void():
                 reason = self._voided(key, part)
-        self.note()
+        self.note(often=isinstance(part, Chunk))
         return reason
 
     def figures(self) -> dict[str, Any]:
@@ -159,22 +140,22 @@ class Inbox:
         """A sentence for each file that is not whole."""
         for file in self._coming.values():
             if file.part is not None:
-                yield f"{file.name} is not whole: {_progress(file, file.part)}."
+                yield f"{file.name} is not whole: {file.progress()}."
 
     # What comes
 
     def _announce(self, key: str, track: str, run: str, one: Announcement) -> str:
         known = self._coming.get(key) or self._settled.get(key)
-        if known is not None and _like(known.about.announcement, one):
-            if known.part is not None or known.run == run:
-                known.run = run
+        if known is not None and alike(known.about.announcement, one):
+            if known.part is not None or known.about.run == run:
+                self._taken_up(known, run)
                 return known.reason and HERE_ALREADY if known.part is None else ""
         elif known is not None:
             self._drop(known)
         try:
-            file = _File(key, Coming(track, one, clean_path(one.name)), run)
+            file = Incoming(key, Coming(track, run, one, clean_path(one.name)))
         except WireError as error:
-            return self._refuse(_File(key, Coming(track, one, ()), run), error)
+            return self._refuse(Incoming(key, Coming(track, run, one, ())), error)
         if self._is_here(file):
             self.here += 1
             self._settle(file, HERE_ALREADY)
@@ -213,13 +194,12 @@ class Inbox:
         if part.has(chunk.index):
             return HERE_ALREADY
         if checksum(payload) != chunk.crc32c:
-            file.damaged += 1
             sentence = f"{file.name}: chunk {chunk.index} is damaged and was left out."
             self._tell(f"{DAMAGED} {key} {chunk.index}", sentence)
             return DAMAGED
         self._use(key, part)
         part.add(chunk.index, chunk.crc32c, payload)
-        self._bytes += len(payload)
+        self._rate.total += len(payload)
         if file.about.sha256:
             self._finish(file)
         return ""
@@ -236,7 +216,7 @@ class Inbox:
         self._finish(file)
         if key in self._coming:
             _log.warning("%s is not whole: %s. Publish it again to fill it in.",
-                         file.name, _progress(file, file.part))  # fmt: skip
+                         file.name, file.progress())  # fmt: skip
         return ""
 
     def _voided(self, key: str, void: Void) -> str:
@@ -250,7 +230,7 @@ class Inbox:
 
     # What becomes of it
 
-    def _finish(self, file: _File) -> None:
+    def _finish(self, file: Incoming) -> None:
         """Verify a file whose chunks are all there, and put it in its place."""
         part, about = file.part, file.about
         if part is None or not part.whole or not about.sha256:
@@ -259,9 +239,11 @@ class Inbox:
         if not part.check(about.sha256):
             bad = part.weed()
             if bad:
-                _log.warning("%s: chunk %s was damaged on this disk.", file.name, _listed(bad))
+                _log.warning("%s: chunk %s was damaged on this disk.", file.name, listed(bad))
             else:
                 part.forget()
+                file.about = replace(about, sha256="")  # the next end may be the right one
+                self._records.coming(file.key, file.about)
                 _log.warning("%s does not match its SHA-256; nothing of it is kept.", file.name)
             return
         try:
@@ -272,23 +254,29 @@ class Inbox:
             self._drop(file)
             self._refuse(file, error)
             return
-        self._records.received(file.key, file.run)
+        self._records.received(file.key, about.run)
         self.received += 1
         self._drop(file)
         self._settle(file, HERE_ALREADY)
         _log.info("%s received and verified.", file.name)
 
-    def _is_here(self, file: _File) -> bool:
+    def _is_here(self, file: Incoming) -> bool:
         """Whether this very file was received: by this run, or it lies there unchanged."""
         run = self._records.received_in(file.key)
         if run is None:
             return False
         one = file.about.announcement
-        if run == file.run:
+        if run == file.about.run:
             return True
         return self._place.size_and_time(file.about.names) == (one.size_bytes, one.modified_us)
 
-    def _claim(self, file: _File) -> None:
+    def _taken_up(self, file: Incoming, run: str) -> None:
+        """A later run goes on with a file."""
+        if file.part is not None and file.about.run != run:
+            file.about = replace(file.about, run=run)
+            self._records.coming(file.key, file.about)
+
+    def _claim(self, file: Incoming) -> None:
         """Take a place in the folder for a file.
 
         Raises:
@@ -296,7 +284,7 @@ class Inbox:
             StorageError: The way there leads over a link.
         """
         names = file.about.names
-        other = self._claims.get(_folded(names))
+        other = self._claims.get(file.place)
         if other is not None and other != file.key:
             raise UsageError(
                 f"{file.name} is being received from another publisher or path.",
@@ -307,27 +295,27 @@ class Inbox:
                 f"{MAX_COMING} files are not whole.", hint="Publish those again, or remove them."
             )
         self._place.check(names)
-        self._claims[_folded(names)] = file.key
+        self._claims[file.place] = file.key
 
-    def _refuse(self, file: _File, error: WireError | UsageError | StorageError) -> str:
+    def _refuse(self, file: Incoming, error: WireError | UsageError | StorageError) -> str:
         self.refused += 1
         self._settle(file, REFUSED)
         _log.warning("Not received: %s", error)
         return REFUSED
 
-    def _settle(self, file: _File, reason: str) -> None:
+    def _settle(self, file: Incoming, reason: str) -> None:
         file.part, file.reason = None, reason
         self._settled[file.key] = file
         if len(self._settled) > MAX_SETTLED:
             self._settled.popitem(last=False)
 
-    def _drop(self, file: _File) -> None:
+    def _drop(self, file: Incoming) -> None:
         """Forget a file and remove what there is of it."""
         self._coming.pop(file.key, None)
         self._settled.pop(file.key, None)
         self._open.pop(file.key, None)
-        if self._claims.get(_folded(file.about.names)) == file.key:
-            del self._claims[_folded(file.about.names)]
+        if self._claims.get(file.place) == file.key:
+            del self._claims[file.place]
         if file.part is not None:
             file.part.remove()
 
@@ -342,18 +330,11 @@ class Inbox:
             self._told.add(once)
             _log.warning("%s", sentence)
 
-    def note(self) -> None:
-        """Make the figures anew."""
-        now_us = monotonic_us()
-        if self._rate and now_us - self._rate[-1][0] < RATE_US // 20 and self._coming:
+    def note(self, *, often: bool = False) -> None:
+        """Make the figures anew, when it is done `often` only from time to time."""
+        if often and not self._rate.due():
             return
-        self._rate.append((now_us, self._bytes))
-        while now_us - self._rate[0][0] > RATE_US:
-            self._rate.popleft()
-        began_us, began = self._rate[0]
-        spent_us = now_us - began_us
-        latest = list(self._open.keys())[-SHOWN_FILES:]
-        shown_files = [self._coming[key] for key in latest if key in self._coming]
+        latest = list(self._open)[-SHOWN_FILES:]
         self._figures = {
             "folder": str(self.folder),
             "received": self.received,
@@ -361,51 +342,12 @@ class Inbox:
             "refused": self.refused,
             "void": self.void,
             "unfinished": len(self._coming),
-            "bytes": self._bytes,
-            "bytes_per_s": (self._bytes - began) * 1e6 / spent_us if spent_us else 0.0,
-            "files": [
-                {
-                    "name": file.name,
-                    "track": file.about.track,
-                    "size_bytes": file.about.announcement.size_bytes,
-                    "bytes": file.part.got_bytes,
-                    "missing": file.about.announcement.chunks - file.part.got,
-                    "ended": bool(file.about.sha256),
-                }
-                for file in shown_files
-                if file.part is not None
-            ],
+            "bytes": self._rate.total,
+            "bytes_per_s": self._rate.per_second(),
+            "files": [self._coming[key].figures() for key in latest if key in self._coming],
         }
 
 
 def _about_the_name(error: UsageError | StorageError) -> bool:
     """Whether a file is refused for its name: others may still be received."""
     return isinstance(error, UsageError) or error.code == "file-name"
-
-
-def _folded(names: Names) -> Names:
-    return tuple(fold(name) for name in names)
-
-
-def _like(one: Announcement, other: Announcement) -> bool:
-    """Whether chunks of one announcement fit the other."""
-    first, second = ((a.name, a.size_bytes, a.chunk_bytes, a.folder) for a in (one, other))
-    return first == second
-
-
-def _progress(file: _File, part: PartFile) -> str:
-    """`3 of 240 chunks are missing (17, 40-41)`."""
-    chunks = file.about.announcement.chunks
-    runs = []
-    for first, last in part.missing():
-        runs.append(f"{first}" if first == last else f"{first}-{last}")
-        if len(runs) > SHOWN_RUNS:
-            runs[-1] = "..."
-            break
-    missing = f"{chunks - part.got} of {chunks} chunks are missing"
-    return f"{missing} ({', '.join(runs)})" if runs else "its end has not come"
-
-
-def _listed(indexes: list[int]) -> str:
-    more = ", ..." if len(indexes) > SHOWN_RUNS else ""
-    return ", ".join(str(index) for index in indexes[:SHOWN_RUNS]) + more

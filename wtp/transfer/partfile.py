@@ -39,7 +39,7 @@ class PartFile:
         self._about = stem.with_suffix(".json")
         self._one = announcement
         self._name = announcement.name
-        self._there = bytearray(-(-announcement.chunks // 8))
+        self._there = bytearray()
         self._files: tuple[int, int] | None = None
         self._hash = hashlib.sha256()
         self._hashed = 0
@@ -51,7 +51,8 @@ class PartFile:
 
     def has(self, index: int) -> bool:
         """Whether a chunk is there."""
-        return bool(self._there[index >> 3] & 1 << (index & 7))
+        at = index >> 3
+        return at < len(self._there) and bool(self._there[at] & 1 << (index & 7))
 
     @property
     def whole(self) -> bool:
@@ -167,7 +168,7 @@ class PartFile:
 
     def _load(self) -> None:
         """Take what the journal of an earlier run says, as far as the bytes can be there."""
-        self._there = bytearray(len(self._there))
+        self._there = bytearray()
         self._hash, self._hashed = hashlib.sha256(), 0
         self.got = self.got_bytes = 0
         with writing(self._name):
@@ -185,6 +186,7 @@ class PartFile:
             self._mark(index)
 
     def _mark(self, index: int) -> None:
+        self._there.extend(bytes(max(0, (index >> 3) + 1 - len(self._there))))
         self._there[index >> 3] |= 1 << (index & 7)
         self.got += 1
         self.got_bytes += self._one.size_of(index)

@@ -27,9 +27,18 @@ MAX_REMEMBERED = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Coming:
-    """A file that is not whole yet. `names`: its place; `sha256`: empty before its end came."""
+    """A file that is not whole yet.
+
+    Attributes:
+        track: Its full track.
+        run: The publisher run that sent of it last.
+        announcement: What it will be.
+        names: Its place in the folder.
+        sha256: As its end said; empty before that.
+    """
 
     track: str
+    run: str
     announcement: Announcement
     names: Names
     sha256: str = ""
@@ -118,7 +127,7 @@ class Records:
                 values = json.loads(path.read_text("ascii"))
                 about = Announcement(**values["announcement"])
                 names = tuple(values["names"])
-                found = Coming(values["track"], about, names, values["sha256"])
+                found = Coming(values["track"], values["run"], about, names, values["sha256"])
             except (OSError, ValueError, TypeError, KeyError):
                 continue
             yield path.stem, found
