@@ -57,7 +57,7 @@ _fields: dict[str, st.SearchStrategy[Any]] = {
 MESSAGES: tuple[type[control.Message], ...] = (
     control.Hello, control.Welcome, control.Publish, control.Published, control.Receipt,
     control.Rejected, control.Stats, control.Ping, control.Pong, control.Offset, control.Flush,
-    control.Flushed, control.Drain, control.Error,
+    control.Flushed, control.Keyframe, control.Drain, control.Error,
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any, cast
 
 import pytest
@@ -16,7 +17,7 @@ from wtp.publisher.live import LiveTrack, Unit
 from wtp.publisher.outgoing import Outgoing
 from wtp.publisher.reliable import ReliableTrack
 from wtp.publisher.session import Conversation, TrackSpec
-from wtp.transport.session import Session
+from wtp.transport.session import LIVE, URGENT, Session
 from wtp.wire import StreamType, control
 
 VIDEO = TrackSpec(1, "video", Kind.VIDEO, "video/h264")
@@ -60,7 +61,8 @@ class Rig:
 
     def __init__(self, *, boot_id: str = "here") -> None:
         self.clock = FakeTime().clock()
-        self.video = LiveTrack(VIDEO, self.clock, lambda: None)
+        self.keys = 0
+        self.video = LiveTrack(VIDEO, self.clock, self._wanted)
         self.chat = ReliableTrack(CHAT, self.clock)
         tracks: dict[int, Outgoing] = {1: self.video, 2: self.chat}
         talk = Conversation("cam", "i", [VIDEO, CHAT], self.clock, boot_id=boot_id, adopt=True)
@@ -69,6 +71,9 @@ class Rig:
         self.session.events = self.active
         self.active.start(cast("Session", self.session))
         self._begun = False
+
+    def _wanted(self) -> None:
+        self.keys += 1
 
     def tell(self, *messages: control.Message) -> None:
         data = b"".join(map(control.encode, messages))
@@ -103,6 +108,34 @@ async def test_a_refused_object_is_confirmed() -> None:
     rig.tell(control.Rejected(2, 1, "too-large", "It is too large."))
     assert rig.chat.ledger.dropped == {"too-large": 1}
     assert rig.said()[-1] == control.Rejected(2, 1, "too-large")
+
+
+async def test_a_key_frame_is_asked_of_the_encoder_every_time_the_router_says_so() -> None:
+    rig = Rig()
+    rig.ready()
+    rig.tell(control.Keyframe(1), control.Keyframe(1))
+    assert rig.keys == 2
+    rig.tell(control.Keyframe(2))
+    assert rig.keys == 2, "a chat has none"
+    assert not rig.session.closes
+
+
+async def test_control_goes_before_everything() -> None:
+    rig = Rig()
+    rig.ready()
+    rig.video.offer(Unit(b"x", True, 1, 1))
+    assert [stream.rank for stream in rig.session.all()] == [URGENT, LIVE]
+
+
+async def test_a_message_of_a_later_version_is_skipped() -> None:
+    """So a publisher from before `keyframe` skips that: an unknown type is no error."""
+    rig = Rig()
+    rig.ready()
+    later = json.dumps({"type": "rotate", "alias": 1}).encode()
+    rig.active.stream_data(THEIRS, len(later).to_bytes(4, "big") + later, False)
+    rig.tell(control.Keyframe(1))
+    assert rig.keys == 1
+    assert not rig.session.closes
 
 
 async def test_a_flush_ends_with_its_session() -> None:

@@ -174,6 +174,7 @@ def control_vectors() -> list[Vector]:
         "flush": {"type": "flush", "sent": {"1": 300, "2": 5}},
         "flush of nothing": {"type": "flush"},
         "flushed": {"type": "flushed", "tracks": {"1": {"received": 300}}},
+        "keyframe": {"type": "keyframe", "alias": 3},
         "drain": {"type": "drain", "reason": "restart"},
         "error": {"type": "error", "code": "name-taken", "message": "Taken.", "alias": 3},
         "error of the session": {"type": "error", "code": "full", "message": "Full."},
