@@ -172,54 +172,36 @@ def _aom(target: Target) -> Tuning:
     return Tuning(options, Rebitrate.CLOCK, time_base=MICROSECONDS, threads=threads)
 
 
-_FAMILIES: dict[str, tuple[dict[str, str], Rebitrate, str, str]] = {
-    "nvenc": (
-        {"preset": "p1", "tune": "ull", "rc": "cbr", "zerolatency": "1", "delay": "0"}
-        | {"forced-idr": "1"},
-        Rebitrate.LIVE,
-        "yuv420p",
-        "",
-    ),
-    "qsv": (
-        {"preset": "veryfast", "async_depth": "1", "look_ahead": "0", "forced_idr": "1"}
-        | {"low_delay_brc": "1"},
-        Rebitrate.LIVE,
-        "nv12",
-        "",
-    ),
-    "vaapi": ({"async_depth": "1", "rc_mode": "CBR"}, Rebitrate.RESTART, "nv12", "vaapi"),
-    "amf": (
-        {"usage": "ultralowlatency", "quality": "speed", "rc": "cbr", "forced_idr": "1"},
-        Rebitrate.RESTART,
-        "nv12",
-        "",
-    ),
-    "videotoolbox": (
-        {"realtime": "1", "allow_sw": "0", "prio_speed": "1"},
-        Rebitrate.RESTART,
-        "nv12",
-        "",
-    ),
-    "mf": (
-        {"hw_encoding": "1", "rate_control": "cbr", "scenario": "live_streaming"},
-        Rebitrate.RESTART,
-        "nv12",
-        "",
-    ),
-    "v4l2m2m": ({}, Rebitrate.RESTART, "yuv420p", ""),
-    "libopenh264": (
-        {"rc_mode": "bitrate", "allow_skip_frames": "0"},
-        Rebitrate.RESTART,
-        "yuv420p",
-        "",
-    ),
+_FAMILIES: dict[str, dict[str, str]] = {
+    "nvenc": {
+        "preset": "p1",
+        "tune": "ull",
+        "rc": "cbr",
+        "zerolatency": "1",
+        "delay": "0",
+        "forced-idr": "1",
+    },
+    "qsv": {"preset": "veryfast", "async_depth": "1", "forced_idr": "1"},
+    "vaapi": {"async_depth": "1", "rc_mode": "CBR"},
+    "amf": {"usage": "ultralowlatency", "quality": "speed", "rc": "cbr", "forced_idr": "1"},
+    "videotoolbox": {"realtime": "1", "allow_sw": "0", "prio_speed": "1"},
+    "mf": {"hw_encoding": "1", "rate_control": "cbr", "scenario": "live_streaming"},
+    "libopenh264": {"rc_mode": "bitrate", "allow_skip_frames": "0"},
 }
-"""Settings by the ending of an encoder's name (FFmpeg's documentation, "Codecs")."""
+"""Options by the ending of an encoder's name (FFmpeg's documentation, "Codecs")."""
+
+_PLANAR = ("nvenc", "v4l2m2m", "libopenh264")
+_READS_RATE = ("nvenc", "qsv")
 
 
 def _hardware(name: str, target: Target) -> Tuning:
-    options, rebitrate, pixel_format, device = _FAMILIES.get(
-        name.rpartition("_")[2], ({}, Rebitrate.RESTART, "yuv420p", "")
+    family = name.rpartition("_")[2]
+    options = {"maxrate": str(target.bitrate_bps), "bufsize": str(target.buffer_bits(VBV_S))}
+    if name == "h264_qsv":
+        options |= {"look_ahead": "0", "low_delay_brc": "1"}
+    return Tuning(
+        options | _FAMILIES.get(family, {}),
+        Rebitrate.LIVE if family in _READS_RATE else Rebitrate.RESTART,
+        pixel_format="yuv420p" if family in _PLANAR else "nv12",
+        device="vaapi" if family == "vaapi" else "",
     )
-    rate = {"maxrate": str(target.bitrate_bps), "bufsize": str(target.buffer_bits(VBV_S))}
-    return Tuning(options | rate, rebitrate, pixel_format=pixel_format, device=device)
