@@ -172,7 +172,6 @@ class Part:
         if track is None or track.shape is None:
             muxer.write_text(piece.payload.decode("utf-8", "replace"), max(0, at_us), TEXT_US)
             return ""
-        at_us -= track.shape.delay_us
         if at_us < 0:
             return BEFORE_START
         number, times = self._numbers[track.title]

@@ -123,7 +123,7 @@ class Parts:
         if self._single and part is not None and part.opened:
             return part.add(track, piece) if part.holds(track) else NO_STREAM
         if part is None or track.changed or not part.has(track) or self._long_enough(track, piece):
-            part = self._cut(piece.at_us - (track.shape.delay_us if track.shape else 0))
+            part = self._cut(piece.at_us)
         if track.part is not part:
             self._cross(track, piece, part)
         if track.part is None:
@@ -172,9 +172,8 @@ class Parts:
 
     def _cross(self, track: Track, piece: Piece, part: Part) -> None:
         """Let a track go over to the newest file, if it can here."""
-        delay_us = track.shape.delay_us if track.shape else 0
         first = not part.opened and self._old is None
-        if first or (piece.at_us - delay_us >= part.start_us and (track.sound or piece.key)):
+        if first or (piece.at_us >= part.start_us and (track.sound or piece.key)):
             track.part = part
 
     def _look_at_old(self, now_us: int) -> None:

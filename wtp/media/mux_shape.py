@@ -18,12 +18,10 @@ from wtp.media.libraries import load_av
 from wtp.media.mux_ogg import opus_head, opus_tags, page
 from wtp.media.sound import SoundFormat
 
-OPUS_HZ = 48_000
-"""Opus counts time in this rate whatever it was made from (RFC 7845, section 4)."""
-
 PRE_SKIP = 120
-"""Samples (2.5 ms at 48 kHz) that an Opus decoder is behind with `application=lowdelay`, in which
-`wtp publish` encodes: what is heard at an object's time was captured so much earlier."""
+"""Samples that an Opus decoder leaves out at the very start (RFC 7845, section 4.2): the look-ahead
+of `application=lowdelay` at 48 kHz, 2.5 ms. Stamps are those of what a decoder makes of an object,
+so nothing else is to be shifted."""
 
 UNTOLD_REORDER = 2
 """Assumed of H.264 and H.265 beyond the baseline profile that do not say how far they reorder."""
@@ -47,7 +45,6 @@ class Shape:
         codec: libavcodec's name.
         sound: Whether it is sound.
         form: What must not change within a file: size and profile, or rate and channels.
-        delay_us: How much later than its stamp an object's first new sample is heard.
         reorder: Pictures by which decoding runs ahead of showing (B-frames).
         extradata: What goes into the container's head when the stream cannot tell; empty if not.
         source: The opened little stream; holds `template`.
@@ -58,7 +55,6 @@ class Shape:
     codec: str
     sound: bool
     form: tuple[object, ...]
-    delay_us: int
     reorder: int
     extradata: bytes
     source: Any
@@ -101,12 +97,12 @@ def probe(content_type: str, payload: bytes) -> Shape:
     """
     av = load_av()
     name = base_type(content_type)
-    extra, delay_us = b"", 0
+    extra = b""
     if name == "audio/opus":
         said = SoundFormat.parse(content_type)
         head = opus_head(said.channels, said.rate_hz, PRE_SKIP)
         data = page(head, 0, first=True) + page(opus_tags(), 1) + page(payload, 2, last=True)
-        form, delay_us = "ogg", PRE_SKIP * 1_000_000 // OPUS_HZ
+        form = "ogg"
     elif name == "audio/pcm":
         said = SoundFormat.parse(content_type)
         form, data = "wav", wav_head(said.rate_hz, said.channels) + payload
@@ -136,7 +132,6 @@ def probe(content_type: str, payload: bytes) -> Shape:
         codec=codec,
         sound=sound,
         form=(codec, *size, context.profile),
-        delay_us=delay_us,
         reorder=0 if sound else _reorder(context),
         extradata=extra,
         source=source,
