@@ -91,6 +91,7 @@ def test_the_receiver_shows_a_bar_for_what_comes(tmp_path: Path) -> None:
     output.open()
     output.take(items(Sent("done", noise(250))))
     output.take(items(Sent("half\x1b[2J/" + "x" * 60, noise(400)))[:3])
+    output.idle()
     shown = text(ui.receiving(output.snapshot()))
     output.close()
     assert "1 file received, 1 not whole yet" in shown

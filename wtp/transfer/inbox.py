@@ -11,6 +11,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,7 @@ class Inbox:
 
     def close(self) -> None:
         """Close everything; what is unfinished stays and goes on in the next run."""
+        self.note()
         for part in self._open.values():
             part.close()
         self._open.clear()
@@ -334,7 +336,7 @@ class Inbox:
         """Make the figures anew, when it is done `often` only from time to time."""
         if often and not self._rate.due():
             return
-        latest = list(self._open)[-SHOWN_FILES:]
+        latest = islice(dict.fromkeys((*reversed(self._open), *self._coming)), SHOWN_FILES)
         self._figures = {
             "folder": str(self.folder),
             "received": self.received,

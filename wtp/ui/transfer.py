@@ -75,7 +75,7 @@ def receiving_line(figures: Figures) -> str:
     ]
     if figures.get("unfinished"):
         parts.append(f"{number(figures, 'unfinished'):.0f} not whole yet")
-    for file in list(figures.get("files") or ())[-1:]:
+    for file in list(figures.get("files") or ())[:1]:
         done, total = number(file, "bytes"), number(file, "size_bytes")
         parts.append(f"{_short(file['name'])} {_percent(done, total)}")
     parts.append(f"{size(number(figures, 'bytes_per_s'))}/s")
