@@ -68,7 +68,11 @@ class RtspCamera:
 
 
 def write_clip(path: Path, seconds: int, *, gop: int = FPS, bframes: int = 0) -> Path:
-    """Write a moving picture of 320x240 at 15/s and a tone of 1 kHz as H.264 and AAC."""
+    """Write the test picture of 320x240 at 15/s, and a tone of 1 kHz, as H.264 and AAC.
+
+    Pictures carry their time in the clip in µs as block code; a tone begins at every whole second
+    and lasts 0.1 s.
+    """
     import av
     import numpy as np
 
@@ -91,7 +95,8 @@ def write_clip(path: Path, seconds: int, *, gop: int = FPS, bframes: int = 0) ->
             frame.pts, frame.time_base = number, Fraction(1, FPS)
             out.mux(video.encode(frame))
             at = np.arange(number * RATE_HZ // FPS, (number + 1) * RATE_HZ // FPS)
-            wave = (8000 * np.sin(2 * np.pi * TONE_HZ * at / RATE_HZ)).astype(np.int16)
+            loud = 12_000 * (at % RATE_HZ < RATE_HZ // 10)
+            wave = (loud * np.sin(2 * np.pi * TONE_HZ * at / RATE_HZ)).astype(np.int16)
             block = av.AudioFrame.from_ndarray(wave.repeat(2)[None, :], "s16", "stereo")
             block.sample_rate, block.pts = RATE_HZ, int(at[0])
             block.time_base = Fraction(1, RATE_HZ)

@@ -296,7 +296,8 @@ class Demuxer:
             if origin is None:
                 waiting.append((kind, unit, self._now_us()))
                 if time is not None:
-                    firsts.setdefault(kind, time)
+                    # Sound before 0 is the priming of its codec: nobody hears it.
+                    firsts.setdefault(kind, max(time, Fraction(0)) if kind == "audio" else time)
                 most = FIRST_UNITS if firsts else FIRST_TIMELESS
                 soon = self._now_us() - began_us < FIRST_S * 1e6
                 if len(firsts) < len(streams) and len(waiting) < most and soon:

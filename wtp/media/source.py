@@ -7,7 +7,7 @@ be called from any thread and ends the iterator promptly, also while it waits fo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from wtp.errors import UsageError
 from wtp.media.pace import Pacer
@@ -45,6 +45,17 @@ class Source(Protocol):
     def close(self) -> None:
         """End `pictures` and give everything back; safe from any thread, more than once."""
         ...
+
+
+@runtime_checkable
+class Returning(Protocol):
+    """A source that may be lost and come back.
+
+    Attributes:
+        returned: Called when it is back, in the thread that takes pictures; None at first.
+    """
+
+    returned: Callable[[], None] | None
 
 
 def open_source(

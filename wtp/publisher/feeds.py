@@ -227,7 +227,12 @@ def _pictures(
     kind: Kind, track: str, source: Source, settings: PublishSettings, clock: Clock, count: int
 ) -> Opened:
     def feed(alias: int, name: str) -> Feed:
-        return VideoFeed(source, alias, name, kind, settings, clock, count)
+        from wtp.media.source import Returning
+
+        made = VideoFeed(source, alias, name, kind, settings, clock, count)
+        if isinstance(source, Returning):
+            source.returned = made.track.ask_key
+        return made
 
     return Opened(kind, track, feed, source.close)
 
