@@ -13,14 +13,25 @@ from typing import Literal
 from wtp.consumer.item import Item
 
 MARGIN_US = 2_000
-"""Kept above the largest need of the last seconds."""
+"""Kept above what the delay has to cover."""
 
-SLOT_US = 1_000_000
-SLOTS = 8
-"""The delay covers what the last eight seconds needed."""
+SLOT_US = 500_000
+SLOTS = 16
+FORGIVEN = 2
+"""The delay covers what the last eight seconds needed but for their two worst half-seconds: what a
+single stall holds up is late already, and to wait for such ones would delay all that follow."""
+
+STEP_UP_US = 20_000
+"""How much a late object may raise the delay at once, in each half-second."""
 
 SHRINK_US_PER_S = 10_000
 """How fast the delay goes down: sound is sped up by 1 %, which is hard to hear."""
+
+SLACK_US = 10_000
+"""It begins to go down only when it is so much too large: sound keeps its pitch otherwise."""
+
+YOUNG_US = 3_000_000
+"""At first, while decoders and devices start, it goes down at once."""
 
 OVER_FLOOR_US = 60_000
 """When the way alone takes longer than the limit, the delay may be so much above it."""
@@ -79,7 +90,7 @@ class Timeline:
 
 
 class Delay:
-    """From capture to show: grows at once when something comes late, shrinks slowly.
+    """From capture to show: grows when something comes late, shrinks slowly.
 
     Args:
         wanted: `auto`, or fixed milliseconds.
@@ -96,7 +107,9 @@ class Delay:
         self.target_us = 0 if wanted == "auto" else wanted * 1000
         self.late = 0
         self._slots: deque[tuple[int, int]] = deque(maxlen=SLOTS)
-        self._slot_ends_us: int | None = None
+        self._slot_began_us = self._began_us = 0
+        self._ceiling_us = 0
+        self._shrinking = False
 
     def arrived(self, capture_us: int, arrival_us: int, cost_us: int) -> None:
         """Take the arrival of a live object into account.
@@ -107,35 +120,39 @@ class Delay:
             cost_us: What decoding it and handing it to the device takes.
         """
         need_us = arrival_us - capture_us + cost_us
-        self._late(need_us)
-        if self._fixed:
-            return
-        self._turn(arrival_us)
-        floor_us = min(need_us, *(low for low, _ in self._slots)) if self._slots else need_us
-        limit_us = max(self._max_us, floor_us + OVER_FLOOR_US)
-        if need_us > limit_us:
-            return  # a burst after a stall: to wait for such ones would delay all that follow
-        low, high = self._slots.pop() if self._slots else (need_us, need_us)
-        self._slots.append((min(low, need_us), max(high, need_us)))
-        self.target_us = min(limit_us, max(self.target_us, need_us + MARGIN_US))
-
-    def _late(self, need_us: int) -> None:
         if self.target_us and need_us > self.target_us:
             self.late += 1
+        if self._fixed:
+            return
+        floor_us = min((low for low, _ in self._slots), default=need_us)
+        limit_us = max(self._max_us, min(floor_us, need_us) + OVER_FLOOR_US)
+        self._turn(arrival_us, need_us)
+        low, high = self._slots.pop()
+        self._slots.append((min(low, need_us), max(high, need_us)))
+        step_us = min(need_us + MARGIN_US, self._ceiling_us)
+        self.target_us = min(limit_us, max(self.target_us, step_us, self._covered_us()))
 
-    def _turn(self, now_us: int) -> None:
-        """Begin a new second when it is time, and let the delay go down by what that allows."""
-        if self._slot_ends_us is None:
-            self._slot_ends_us = now_us + SLOT_US
+    def _covered_us(self) -> int:
+        """What the delay has to be for all but the worst half-seconds."""
+        highs = sorted((high for _, high in self._slots), reverse=True)
+        return highs[min(FORGIVEN, len(highs) - 1)] + MARGIN_US
+
+    def _turn(self, now_us: int, need_us: int) -> None:
+        """Begin a new half-second when it is time; the delay goes down by what that allows."""
+        if not self._slots:
+            self._began_us = self._slot_began_us = now_us
+            self._slots.append((need_us, need_us))
             return
-        if now_us < self._slot_ends_us:
+        passed_us = now_us - self._slot_began_us
+        if passed_us < SLOT_US:
             return
-        passed_us = now_us - self._slot_ends_us + SLOT_US
-        self._slot_ends_us = now_us + SLOT_US
-        wanted_us = max(high for _, high in self._slots) + MARGIN_US if self._slots else 0
-        down_us = SHRINK_US_PER_S * min(passed_us, 2 * SLOT_US) // 1_000_000
-        self.target_us = max(wanted_us, self.target_us - down_us)
-        if self._slots:
-            self._slots.append(self._slots[-1])
-            low, _ = self._slots[-1]
-            self._slots[-1] = (low, low)
+        self._slot_began_us = now_us
+        wanted_us = self._covered_us()
+        self._shrinking = self.target_us > wanted_us + SLACK_US * (not self._shrinking)
+        if self._shrinking:
+            down_us = SHRINK_US_PER_S * min(passed_us, 2 * SLOT_US) // 1_000_000
+            if now_us - self._began_us < YOUNG_US:
+                down_us = self.target_us
+            self.target_us = max(wanted_us, self.target_us - down_us)
+        self._ceiling_us = self.target_us + STEP_UP_US
+        self._slots.append((need_us, need_us))

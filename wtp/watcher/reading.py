@@ -16,10 +16,11 @@ from wtp.consumer.places import SHOWN
 from wtp.consumer.ports import Broker, Directory
 from wtp.consumer.request import Request
 from wtp.consumer.run import Consumer
+from wtp.consumer.stats import Statistics
 from wtp.errors import BrokerError, NotFound, Refused
 from wtp.model import Kind
 
-POLL_S = 1.0
+POLL_S = 2.0
 """How often a topic that is not there yet is looked for."""
 
 SAID_US = 2_000_000
@@ -54,6 +55,13 @@ class Into:
         """Nothing to do."""
 
     def close(self) -> None:
+        """Nothing to do."""
+
+
+class NoStatistics(Statistics):
+    """Counts nothing: the figures of a room are those of what was shown and heard."""
+
+    def add(self, item: Item) -> None:
         """Nothing to do."""
 
 
@@ -143,11 +151,12 @@ class RoomReading:
             kind=kind, publisher=asked.publisher, wait=True,
             router=asked.router, trust=asked.trust,
         )  # fmt: skip
-        output = Into(self._take)
-        return Consumer(
-            self._settings, request, output,
+        consumer = Consumer(
+            self._settings, request, Into(self._take),
             broker=lambda _: broker, directory=lambda _: self._administer(),
         )  # fmt: skip
+        consumer.stats = NoStatistics()
+        return consumer
 
     async def _follow(self, kind: Kind) -> None:
         """Read one topic; one that was deleted is looked for again."""
@@ -168,10 +177,13 @@ class RoomReading:
             first: Whether a missing room is an error, unless it is waited for.
         """
         found: list[Kind] = []
-        for kind in self.kinds:
+        listed: dict[str, Sequence[str]] = {}
+        for kind in (kind for kind in self.kinds if kind not in self.consumers):
             topic = parse_topic(self._settings.topics.topic(self.room, kind))
+            space = topic.namespace_path
             try:
-                names = await directory.list_topics(topic.namespace_path)
+                if space not in listed:
+                    listed[space] = await directory.list_topics(space)
             except NotFound:
                 if first and not self._request.wait:
                     raise await self._no_room(directory) from None
@@ -182,7 +194,7 @@ class RoomReading:
                 found.append(kind)
                 continue
             # A non-persistent topic is listed only while somebody uses it.
-            if str(topic) in names or not topic.persistent:
+            if str(topic) in listed[space] or not topic.persistent:
                 found.append(kind)
         if first and not found:
             LOGGER.info("Nothing to see or hear is in room %s yet. Waiting for it.", self.room)
