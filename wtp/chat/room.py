@@ -20,6 +20,8 @@ from wtp.transport.trust import Trust
 ECHO_S = 2.0
 """How long the end waits for own lines to be read back from the topic, after their receipts."""
 
+POLL_S = 0.02
+
 Say = Callable[[str, str], Awaitable[None]]
 """Sends a text, with its style."""
 
@@ -140,11 +142,13 @@ class Chat:
         self.stop()
 
     async def _echoes(self) -> None:
-        """Wait until own lines were written out, too."""
+        """Wait until the past and own lines were written out, too."""
         try:
             async with asyncio.timeout(ECHO_S):
-                while not self._own.all_back and not self._stopping.is_set():
-                    await asyncio.sleep(0.02)
+                while not (self._consumer.caught_up and self._own.all_back):
+                    if self._stopping.is_set():
+                        return
+                    await asyncio.sleep(POLL_S)
         except TimeoutError:
             pass
 

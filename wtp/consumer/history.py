@@ -142,6 +142,9 @@ class HistoryFeed(Feed):
         note: Is told what happens.
         count: Objects of the past, at most.
         wants: Tells whether a message is one of those that are read.
+
+    Attributes:
+        past_left: Objects of the past that were not handed on yet.
     """
 
     def __init__(
@@ -156,6 +159,7 @@ class HistoryFeed(Feed):
         wants: Callable[[Message], bool],
     ) -> None:
         super().__init__(broker, topic, reading, take, note)
+        self.past_left = 0
         self._count, self._wants = count, wants
 
     async def open(self, *, fresh: bool = False) -> None:
@@ -172,3 +176,8 @@ class HistoryFeed(Feed):
         joined = await join_history(self._broker, self.topic, self._count, self._wants)
         self._subscription = joined.reader
         self._first, self._newest = joined.first, joined.last
+        self.past_left = len(joined.first)
+
+    async def _hand_on(self, message: Message) -> None:
+        await super()._hand_on(message)
+        self.past_left = max(0, self.past_left - 1)

@@ -312,6 +312,13 @@ class Consumer:
         self._pending.clear()
         self.ledger.drop("stopped", self.ledger.in_flight)
 
+    @property
+    def caught_up(self) -> bool:
+        """Whether the past that was asked for was read and written."""
+        feeds = self._feeds.values()
+        left = any(feed.past_left for feed in feeds if isinstance(feed, HistoryFeed))
+        return self.state == "reading" and not left and not self.ledger.in_flight
+
     def brief(self) -> str:
         """A few words on the state; may be called from any thread."""
         last_us = self.stats.total.last_us
