@@ -17,13 +17,17 @@ class Level:
     """A peak meter of one track: rises at once, falls slowly; written and read in any thread.
 
     Attributes:
-        db: What it shows, dB below full scale: 0 at most, -96 for silence.
         clipped: Samples so far that stood at the end of the scale.
     """
 
     def __init__(self) -> None:
-        self.db = SILENCE_DB
         self.clipped = 0
+        self._db = SILENCE_DB
+
+    @property
+    def db(self) -> float:
+        """What it shows, dB below full scale, to a tenth: 0 at most, -96 for silence."""
+        return round(self._db, 1)
 
     def add(self, samples: Samples, duration_us: int) -> None:
         """Take sound that lasted so long."""
@@ -33,5 +37,5 @@ class Level:
         if peak >= CLIPPED:
             self.clipped += int(np.count_nonzero(np.abs(samples.astype(np.int32)) >= CLIPPED))
         now_db = 20 * float(np.log10(peak / 32_768)) if peak else SILENCE_DB
-        fallen_db = self.db - FALL_DB_PER_S * duration_us / 1e6
-        self.db = round(max(now_db, fallen_db, SILENCE_DB), 1)
+        fallen_db = self._db - FALL_DB_PER_S * duration_us / 1e6
+        self._db = max(now_db, fallen_db, SILENCE_DB)
