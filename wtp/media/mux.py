@@ -86,11 +86,10 @@ class Muxer:
                 container_options=dict(container.options),
                 buffer_size=_BUFFER_BYTES,
             )
-            self._streams = [self._add(track) for track in tracks]
+            self._lines = [self._add(track) for track in tracks]
             self._texts = self._add_texts(texts) if texts else None
             if title:
                 self._file.metadata["title"] = title
-        self._shapes = [track.shape for track in tracks]
         self._last_dts: list[int | None] = [None] * len(tracks)
         self._text_us = -TEXT_STEP_US
         self._end_us = 0
@@ -98,14 +97,16 @@ class Muxer:
         if self._timed is not None:
             self._put_texts(self._timed.start())
 
-    def _add(self, track: MuxTrack) -> Any:
+    def _add(self, track: MuxTrack) -> tuple[Shape, Any, Fraction, float]:
+        """A stream: its shape, itself, its time base, and ticks of that in a µs."""
         shape = track.shape
         stream = self._file.add_stream_from_template(shape.template, opaque=True)
         if shape.extradata:
             stream.codec_context.extradata = shape.extradata
-        stream.time_base = Fraction(1, shape.rate_hz) if shape.sound else _VIDEO_BASE
+        base = Fraction(1, shape.rate_hz) if shape.sound else _VIDEO_BASE
+        stream.time_base = base
         _name(stream, track.title)
-        return stream
+        return shape, stream, base, base.denominator / 1e6
 
     def _add_texts(self, title: str) -> Any:
         stream = self._file.add_mux_stream(self.container.subtitle)
@@ -131,21 +132,23 @@ class Muxer:
             BrokenPipeError: The reader has gone.
             MediaError: libavformat refuses the object.
         """
-        shape, stream = self._shapes[track], self._streams[track]
-        packet = self._packet(payload_for(shape, payload))
-        base = stream.time_base
-        dts = round(dts_us * base.denominator / 1_000_000)
+        shape, stream, base, ticks = self._lines[track]
+        packet = self._packet(payload_for(shape, payload) if shape.extradata else payload)
+        dts = round(dts_us * ticks)
         last = self._last_dts[track]
         if last is not None and dts <= last:
             dts = last + 1
         self._last_dts[track] = dts
+        pts = round(pts_us * ticks)
         packet.stream = stream
         packet.time_base = base
         packet.dts = dts
-        packet.pts = max(dts, round(pts_us * base.denominator / 1_000_000))
-        packet.duration = round(duration_us * base.denominator / 1_000_000)
+        packet.pts = pts if pts > dts else dts
+        packet.duration = round(duration_us * ticks)
         packet.is_keyframe = key or shape.sound
-        self._end_us = max(self._end_us, pts_us + duration_us)
+        end_us = pts_us + duration_us
+        if end_us > self._end_us:
+            self._end_us = end_us
         self._mux(packet)
 
     def write_text(self, text: str, at_us: int, duration_us: int) -> None:
@@ -173,8 +176,11 @@ class Muxer:
             self._mux(packet)
 
     def _mux(self, packet: Any) -> None:
-        with _errors(self.container):
+        try:
             self._file.mux_one(packet)
+        except Exception as error:
+            with _errors(self.container):
+                raise error
         self._target.mark()
 
     def close(self) -> None:
