@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wtp.cli import publish_options as opt
-from wtp.cli.complete import rooms
+from wtp.cli import reading
 from wtp.cli.consume import MAX_HISTORY
 from wtp.cli.face import Face
-from wtp.cli.optional import flags_given
 from wtp.cli.options import (
     Admin,
     Broker,
@@ -70,15 +69,7 @@ class ScreenFace(Face):
 @app.command()
 def chat(
     ctx: typer.Context,
-    room_name: Annotated[
-        str,
-        typer.Argument(
-            metavar="ROOM",
-            help="Room to talk with, as with --room.",
-            autocompletion=rooms,
-            show_default=False,
-        ),
-    ] = "",
+    room_name: reading.RoomName = "",
     room: Room = None,
     name: Annotated[
         str,
@@ -120,9 +111,7 @@ def chat(
     In a terminal: Enter sends, pasted lines stay one message, /help lists commands, /quit leaves.
     In a pipe each line of standard input is a message: dmesg | wtp chat ops.
     """
-    if room and room_name and room != room_name and "room" in flags_given(ctx):
-        raise UsageError(f"Two rooms are named: {room_name} and {room}.", hint="Leave out --room.")
-    settings = load_settings(ctx, {"rooms.room": room_name or None})
+    settings = load_settings(ctx, reading.chosen_room(ctx, room_name, room))
     if sys.stdin is None:
         raise UsageError(
             "Standard input is closed.", hint="Leave out `<&-`, or read with wtp consume chat."

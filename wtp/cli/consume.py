@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
@@ -23,7 +22,6 @@ from wtp.cli.options import (
     Quiet,
     Room,
     load_settings,
-    option,
     parse_seconds,
 )
 from wtp.cli.reading import WHAT, WHERE, Format, LineForms, full_name
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-CLOCK = "Clock"
 MAX_HISTORY = 10_000
 """More of a room's past is a matter of `wtp replay`."""
 
@@ -169,34 +166,10 @@ def consume(
     ] = Via.PULSAR,
     broker: Broker = None,
     admin: Admin = None,
-    router: Annotated[
-        str | None,
-        option(
-            "router.url",
-            "--router",
-            metavar="URL",
-            panel=CLOCK,
-            help_text="Router whose clock is measured, when it runs on another machine.",
-        ),
-    ] = None,
-    cert_hash: Annotated[
-        str,
-        typer.Option(
-            metavar="HEX", help="SHA-256 of the router's certificate.", rich_help_panel=CLOCK
-        ),
-    ] = "",
-    ca: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Certificates that sign the router's.", rich_help_panel=CLOCK
-        ),
-    ] = None,
-    insecure: Annotated[
-        bool,
-        typer.Option(
-            "--insecure", help="Do not check the router's certificate.", rich_help_panel=CLOCK
-        ),
-    ] = False,
+    router: reading.ClockRouter = None,
+    cert_hash: reading.ClockHash = "",
+    ca: reading.ClockAuthority = None,
+    insecure: reading.ClockInsecure = False,
     warmup: Annotated[
         float | None,
         typer.Option(

@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
+from wtp.cli.complete import rooms
+from wtp.cli.optional import flags_given
+from wtp.cli.options import option
 from wtp.errors import UsageError
 from wtp.model import Kind
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from wtp.consumer.item import Item
     from wtp.consumer.output import Output
 
-WHAT, WHERE = "What to read", "Where it goes"
+WHAT, WHERE, CLOCK = "What to read", "Where it goes", "Clock"
 PICTURES = frozenset({Kind.VIDEO, Kind.SCREEN})
 
 
@@ -74,6 +77,69 @@ Preview = Annotated[
 Force = Annotated[
     bool, typer.Option("--force", help="Replace files that exist.", rich_help_panel=WHERE)
 ]
+
+ClockRouter = Annotated[
+    str | None,
+    option(
+        "router.url",
+        "--router",
+        metavar="URL",
+        panel=CLOCK,
+        help_text="Router whose clock is measured, when it runs on another machine.",
+    ),
+]
+ClockHash = Annotated[
+    str,
+    typer.Option(
+        "--cert-hash",
+        metavar="HEX",
+        help="SHA-256 of the router's certificate.",
+        rich_help_panel=CLOCK,
+    ),
+]
+ClockAuthority = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca",
+        metavar="FILE",
+        help="Certificates that sign the router's.",
+        rich_help_panel=CLOCK,
+    ),
+]
+ClockInsecure = Annotated[
+    bool,
+    typer.Option(
+        "--insecure", help="Do not check the router's certificate.", rich_help_panel=CLOCK
+    ),
+]
+RoomName = Annotated[
+    str,
+    typer.Argument(
+        metavar="ROOM",
+        help="The room, as with --room.",
+        autocompletion=rooms,
+        show_default=False,
+    ),
+]
+
+
+def chosen_room(ctx: typer.Context, room_name: str, room: str | None) -> dict[str, Any]:
+    """The room of a command that takes it as a word, too.
+
+    Args:
+        ctx: The command's context.
+        room_name: The word; empty when it is left out.
+        room: Value of `--room`, or of the environment: over that the word wins.
+
+    Returns:
+        What to give to `load_settings`.
+
+    Raises:
+        UsageError: The command line names two.
+    """
+    if room_name and room_name != room and "room" in flags_given(ctx):
+        raise UsageError(f"Two rooms are named: {room_name} and {room}.", hint="Leave out --room.")
+    return {"rooms.room": room_name or None}
 
 
 def full_name(topic: str, settings: Settings) -> str:
