@@ -21,7 +21,7 @@ START_S = 20.0
 
 PIPELINE = (
     "( filesrc location={clip} ! qtdemux name=d "
-    "d.video_0 ! queue ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1 "
+    "d.video_0 ! queue ! h264parse ! rtph264pay name=pay0 pt=96 "
     "d.audio_0 ! queue ! aacparse ! rtpmp4gpay name=pay1 pt=97 )"
 )
 
@@ -83,12 +83,8 @@ def write_clip(path: Path, seconds: int, *, gop: int = FPS, bframes: int = 0) ->
     with av.open(str(path), "w") as out:
         video: Any = out.add_stream("libx264", rate=FPS)
         video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
-        video.options = {
-            "preset": "ultrafast",
-            "g": str(gop),
-            "bf": str(bframes),
-            "b_strategy": "0",
-        }
+        groups = {"g": str(gop), "bf": str(bframes), "b_strategy": "0"}
+        video.options = {"preset": "ultrafast", "threads": "1", **groups}
         audio: Any = out.add_stream("aac", rate=RATE_HZ, layout="stereo")
         for number in range(seconds * FPS):
             frame = frame_of(pattern.draw(number * 1_000_000 // FPS))

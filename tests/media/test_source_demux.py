@@ -168,15 +168,19 @@ def test_live_stamps_take_the_least_delay_and_follow_drift() -> None:
     timeline = Timeline(monotonic_us, paced=False, live=True)
     base = 1_000_000_000
     jitter = [30_000, 5000, 20_000, 45_000, 8000, 5000] * 50
-    stamps = [timeline.stamp(i * 40_000, base + i * 40_000 + late) for i, late in enumerate(jitter)]
+    stamps = []
+    for i, late in enumerate(jitter):
+        timeline.observe(i * 40_000, base + i * 40_000 + late)
+        stamps.append(timeline.stamp(i * 40_000, base + i * 40_000 + late))
     settled = [stamp - i * 40_000 - base for i, stamp in enumerate(stamps)][2:]
     assert all(5000 <= error <= 5300 for error in settled)
     assert all(b > a for a, b in pairwise(stamps))
     # A crystal that is 100 parts in a million slow is followed; a jump starts anew.
     for i in range(30_000):
         arrived = base + round(i * 40_000 * 1.0001)
-        late = arrived - timeline.stamp(i * 40_000, arrived)
-    assert late < 10_000
+        timeline.observe(i * 40_000, arrived)
+        assert arrived - timeline.stamp(i * 40_000, arrived) < 10_000
+    timeline.observe(0, base + 10_000_000_000)
     assert timeline.stamp(0, base + 10_000_000_000) == base + 10_000_000_000
 
 

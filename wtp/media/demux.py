@@ -209,6 +209,7 @@ class Demuxer:
         self._spec = spec
         self._loop = loop
         self._now_us = now_us
+        self._origin, self._base_us = Fraction(0), 0
         self._closed = threading.Event()
         self._changed = threading.Condition()
         self._container = self._open()
@@ -322,6 +323,9 @@ class Demuxer:
         self, streams: dict[str, Any], firsts: dict[str, Fraction], base_us: int, again: bool
     ) -> Fraction:
         origin = min(firsts.values(), default=Fraction(0))
+        self._origin, self._base_us = origin, base_us
+        if self.live:
+            self.timeline.renew()
         for kind, stream in streams.items():
             context, unit_s = self._prepare(stream), stream.time_base
             self.lanes[kind].put(Part(context, unit_s, origin, base_us, again))
@@ -339,10 +343,17 @@ class Demuxer:
         lane = self.lanes[kind]
         piece = Piece(unit, read_us)
         if self.live:
+            self._observe(kind, unit, read_us)
             lane.put_live(piece)
         else:
             self._wait_for_room(lane)
             lane.put(piece)
+
+    def _observe(self, kind: str, unit: Any, read_us: int) -> None:
+        if unit.pts is not None:
+            length = (unit.duration or 0) * unit.time_base if kind == "audio" else 0
+            at_us = round((unit.pts * unit.time_base + length - self._origin) * 1_000_000)
+            self.timeline.observe(self._base_us + at_us, read_us)
 
     def _wait_for_room(self, lane: Lane) -> None:
         others = [other for other in self.lanes.values() if other is not lane and other.open]

@@ -123,7 +123,7 @@ class FileSource:
         return picture_interval(stream)
 
     def _paced(self) -> Iterator[Picture]:
-        last_slot = -1
+        last_slot = last_us = -1
         timeline = self._demuxer.timeline
         for frame, pts_us, read_us in self._all_frames():
             if self._limit_fps:
@@ -137,6 +137,8 @@ class FileSource:
             if not timeline.wait(pts_us):
                 return
             stamp = timeline.stamp(pts_us, read_us)
+            if self._demuxer.live:
+                last_us = stamp = max(stamp, last_us + 1)
             yield Picture(planes, self.width, self.height, stamp, pts_us)
 
     def _all_frames(self) -> Iterator[tuple[Any, int, int]]:

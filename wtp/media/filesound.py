@@ -70,6 +70,7 @@ class FileSound:
     def _paced(self) -> Iterator[Block]:
         timeline = self._demuxer.timeline
         step = int(self.rate_hz * BLOCK_S)
+        last_us = -1
         for samples, pts_us, read_us in self._timed():
             length_us = round(len(samples) * 1e6 / self.rate_hz)
             for start in range(0, len(samples), step):
@@ -78,8 +79,8 @@ class FileSound:
                     return
                 piece = np.ascontiguousarray(samples[start : start + step])
                 # All of it had been captured when it came, so the first sample was long before.
-                arrived_us = read_us - length_us + at_us - pts_us
-                stamp = timeline.stamp(at_us, arrived_us)
+                stamp = timeline.stamp(at_us, read_us - length_us + at_us - pts_us)
+                last_us = stamp = max(stamp, last_us + 1)
                 yield Block(piece, self.rate_hz, stamp, at_us)
 
     def _timed(self) -> Iterator[tuple[Samples, int, int]]:

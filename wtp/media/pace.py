@@ -115,17 +115,13 @@ class Timeline:
                     self.pacer.delay(late_us)
         return late_us is not None
 
-    def stamp(self, pts_us: int, arrived_us: int) -> int:
-        """The capture stamp of a unit.
+    def observe(self, pts_us: int, arrived_us: int) -> None:
+        """Take the delay of a live unit into account.
 
         Args:
             pts_us: Its time within the source.
-            arrived_us: When it came, on the clock.
+            arrived_us: When all of it had come, less its length; on the clock.
         """
-        if self._paced and self._start_us is not None:
-            return self._start_us + pts_us
-        if not self._live:
-            return arrived_us
         with self._lock:
             offset_us = arrived_us - pts_us
             held_us = self._start_us
@@ -135,4 +131,20 @@ class Timeline:
                 drift_us = max(0, arrived_us - self._seen_us) // DRIFT
                 held_us = min(offset_us, held_us + drift_us)
             self._start_us, self._seen_us = held_us, arrived_us
-            return held_us + pts_us
+
+    def renew(self) -> None:
+        """A live source starts again: its time has nothing to do with that before."""
+        with self._lock:
+            self._start_us = None
+
+    def stamp(self, pts_us: int, arrived_us: int) -> int:
+        """The capture stamp of a unit.
+
+        Args:
+            pts_us: Its time within the source.
+            arrived_us: When it came, on the clock.
+        """
+        start_us = self._start_us
+        if start_us is None or not (self._paced or self._live):
+            return arrived_us
+        return min(start_us + pts_us, arrived_us) if self._live else start_us + pts_us
