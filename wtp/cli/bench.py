@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
+from wtp.cli import bench_media
+from wtp.cli.bench_common import (
+    Bitrate,
+    Codec,
+    Fps,
+    Fsync,
+    Mtu,
+    PictureSize,
+    Rate,
+    Seconds,
+    Size,
+    Warmup,
+    finish,
+    say,
+)
 from wtp.cli.options import (
     Admin,
     Output,
@@ -15,54 +29,10 @@ from wtp.cli.options import (
     Profile,
     load_settings,
     option,
-    parse_bytes,
     parse_seconds,
 )
-from wtp.cli.out import put
 
 app = typer.Typer(no_args_is_help=True, help="Measure latency and throughput.")
-
-Seconds = Annotated[
-    float,
-    typer.Option("--duration", help="How long to measure.", metavar="TIME", parser=parse_seconds),
-]
-Warmup = Annotated[
-    float,
-    typer.Option("--warmup", help="Time left out first.", metavar="TIME", parser=parse_seconds),
-]
-Fsync = Annotated[
-    Literal["never", "interval", "always"],
-    typer.Option("--fsync", help="Disk policy of the embedded broker."),
-]
-Size = Annotated[
-    int, typer.Option("--size", help="Payload of an object.", metavar="SIZE", parser=parse_bytes)
-]
-Rate = Annotated[float, typer.Option("--rate", help="Objects a second.", min=0.1)]
-PictureSize = Annotated[str | None, typer.Option("--size", help="Picture size, WxH.")]
-Fps = Annotated[float | None, typer.Option("--fps", help="Pictures a second.")]
-Codec = Annotated[str | None, typer.Option("--codec", help="h264, vp8, vp9, av1 or jpeg.")]
-Bitrate = Annotated[str | None, typer.Option("--bitrate", help="Video bit rate.")]
-Mtu = Annotated[int, typer.Option("--mtu", help="UDP payload size in bytes; 0 probes it.")]
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text} ...\n")
-
-
-def _finish(name: str, figures: dict[str, Any], output: Output) -> None:
-    from wtp.ui.bench import table
-
-    rounded = _rounded(figures)
-    put(rounded, table(name, rounded), output)
-
-
-def _rounded(value: Any) -> Any:
-    """Floats to a thousandth: more digits would claim what no run repeats."""
-    if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_rounded(inner) for inner in value]
-    return round(value, 3) if isinstance(value, float) else value
 
 
 @app.command()
@@ -97,40 +67,10 @@ def latency(
     config = bench.configuration(
         duration, warmup, video.size, video.fps, video.codec, video.bitrate, fsync
     )
-    _say(config["machine"])
-    _finish(
-        "latency", asyncio.run(bench.run(config, _say, settings.broker if broker else None)), output
+    say(config["machine"])
+    finish(
+        "latency", asyncio.run(bench.run(config, say, settings.broker if broker else None)), output
     )
-
-
-@app.command()
-def glass(
-    ctx: typer.Context,
-    duration: Seconds = 20.0,
-    warmup: Warmup = 3.0,
-    size: PictureSize = None,
-    fps: Fps = None,
-    codec: Codec = None,
-    bitrate: Bitrate = None,
-    fsync: Fsync = "interval",
-    output: OutputFormat = Output.TABLE,
-    profile: Profile = "local",
-) -> None:
-    """From the time drawn into a picture to the decoded picture, beside pulsar-client alone."""
-    from wtp.bench import glass as bench
-
-    given = {"size": size, "fps": fps, "codec": codec, "bitrate": bitrate}
-    video = load_settings(ctx, {f"publish.{key}": value for key, value in given.items()}).publish
-    config = {
-        "duration_s": duration,
-        "warmup_s": warmup,
-        "size": video.size,
-        "fps": video.fps,
-        "codec": video.codec,
-        "bitrate": video.bitrate,
-        "fsync": fsync,
-    }
-    _finish("glass", asyncio.run(bench.run(config, _say)), output)
 
 
 @app.command()
@@ -154,7 +94,7 @@ def router(
         "mtu": mtu,
         "fsync": fsync,
     }
-    _finish("router", asyncio.run(bench.run(config, _say)), output)
+    finish("router", asyncio.run(bench.run(config, say)), output)
 
 
 @app.command()
@@ -178,7 +118,7 @@ def receipts(
         "warmup_s": warmup,
         "fsync": fsync,
     }
-    _finish("receipts", asyncio.run(bench.run(config, _say)), output)
+    finish("receipts", asyncio.run(bench.run(config, say)), output)
 
 
 @app.command()
@@ -208,7 +148,7 @@ def processor(
         "data_format": data_format,
         "fsync": fsync,
     }
-    _finish("processor", asyncio.run(bench.run(config, _say)), output)
+    finish("processor", asyncio.run(bench.run(config, say)), output)
 
 
 @app.command()
@@ -240,7 +180,7 @@ def replay(
         "rounds": rounds,
         "fsync": fsync,
     }
-    _finish("replay", bench.run(config, _say, beside), output)
+    finish("replay", bench.run(config, say, beside), output)
 
 
 @app.command()
@@ -248,8 +188,8 @@ def broker(output: OutputFormat = Output.TABLE) -> None:
     """The embedded broker alone, produced to and consumed from by pulsar-client."""
     from wtp.bench.broker import run
 
-    _say("about half a minute")
-    _finish("broker", run(), output)
+    say("about half a minute")
+    finish("broker", run(), output)
 
 
 @app.command()
@@ -257,5 +197,8 @@ def transport(mtu: Mtu = 1452, output: OutputFormat = Output.TABLE) -> None:
     """WebTransport alone: one stream per object from one process to another."""
     from wtp.bench.transport import run
 
-    _say("about twenty seconds")
-    _finish("transport", run(mtu=mtu), output)
+    say("about twenty seconds")
+    finish("transport", run(mtu=mtu), output)
+
+
+app.add_typer(bench_media.app)

@@ -40,6 +40,31 @@ def _facts(values: dict[str, Any]) -> Table:
     return shown
 
 
+CODEC_COLUMNS = {
+    "codec": "codec",
+    "encoder": "encoder",
+    "encode_p50_ms": "encode p50 ms",
+    "encode_p99_ms": "p99",
+    "decode_p50_ms": "decode p50 ms",
+    "decode_p99_ms": "p99",
+    "median_bytes": "bytes p50",
+    "psnr_db": "PSNR dB",
+}
+
+
+def _codecs(rows: list[dict[str, Any]]) -> Table:
+    """One row a codec; what cannot be used says why."""
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for column in CODEC_COLUMNS.values():
+        shown.add_column(column, justify="left" if column in ("codec", "encoder") else "right")
+    for row in rows:
+        if row["problem"]:
+            shown.add_row(row["codec"], row["problem"])
+        else:
+            shown.add_row(*(_cell(row[key]) for key in CODEC_COLUMNS))
+    return shown
+
+
 def table(name: str, figures: dict[str, Any]) -> RenderableType:
     """A benchmark's result for people.
 
@@ -55,6 +80,10 @@ def table(name: str, figures: dict[str, Any]) -> RenderableType:
         rows["send to receipt"] = figures["send_to_receive"]
     if "baseline" in figures:
         rows["  pulsar-client alone"] = figures["baseline"]
+    if figures.get("lip_sync_ms"):
+        rows["lip sync error"] = figures["lip_sync_ms"]
+    if figures.get("latency"):
+        rows["capture to show"] = figures["latency"]
     if "sound" in figures:
         rows["microphone to sound card"] = figures["sound"]
     rows.update({f"  {hop}": row for hop, row in figures.get("hops", {}).items()})
@@ -74,6 +103,8 @@ def table(name: str, figures: dict[str, Any]) -> RenderableType:
         figures = {**figures, "objects_per_s alone": alone}
     facts = {key: value for key, value in figures.items() if key not in known}
     parts: list[RenderableType] = []
+    if "codecs" in figures:
+        parts += [_codecs(figures["codecs"]), Text("")]
     if rows:
         parts += [Text("latencies in ms", style="bold"), _percentiles(rows), Text("")]
     parts.append(_facts(facts))

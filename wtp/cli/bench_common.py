@@ -1,0 +1,55 @@
+"""What the commands of `wtp bench` share: options, and how figures are printed."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any, Literal
+
+import typer
+
+from wtp.cli.options import Output, parse_bytes, parse_seconds
+from wtp.cli.out import put
+
+Seconds = Annotated[
+    float,
+    typer.Option("--duration", help="How long to measure.", metavar="TIME", parser=parse_seconds),
+]
+Warmup = Annotated[
+    float,
+    typer.Option("--warmup", help="Time left out first.", metavar="TIME", parser=parse_seconds),
+]
+Fsync = Annotated[
+    Literal["never", "interval", "always"],
+    typer.Option("--fsync", help="Disk policy of the embedded broker."),
+]
+Size = Annotated[
+    int, typer.Option("--size", help="Payload of an object.", metavar="SIZE", parser=parse_bytes)
+]
+Rate = Annotated[float, typer.Option("--rate", help="Objects a second.", min=0.1)]
+PictureSize = Annotated[str | None, typer.Option("--size", help="Picture size, WxH.")]
+Fps = Annotated[float | None, typer.Option("--fps", help="Pictures a second.")]
+Codec = Annotated[str | None, typer.Option("--codec", help="h264, vp8, vp9, av1 or jpeg.")]
+Bitrate = Annotated[str | None, typer.Option("--bitrate", help="Video bit rate.")]
+Mtu = Annotated[int, typer.Option("--mtu", help="UDP payload size in bytes; 0 probes it.")]
+
+
+def say(text: str) -> None:
+    """Say what is going on."""
+    sys.stderr.write(f"{text} ...\n")
+
+
+def finish(name: str, figures: dict[str, Any], output: Output) -> None:
+    """Print figures as a table or as JSON."""
+    from wtp.ui.bench import table
+
+    rounded = _rounded(figures)
+    put(rounded, table(name, rounded), output)
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to a thousandth: more digits would claim what no run repeats."""
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
+    return round(value, 3) if isinstance(value, float) else value

@@ -1,0 +1,153 @@
+"""`wtp bench` of media: glass to glass, codecs, files, recording, a narrow line, long runs."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from wtp.cli.bench_common import (
+    Bitrate,
+    Codec,
+    Fps,
+    Fsync,
+    PictureSize,
+    Seconds,
+    Warmup,
+    finish,
+    say,
+)
+from wtp.cli.options import Output, OutputFormat, Profile, load_settings, parse_bytes, parse_seconds
+
+app = typer.Typer()
+
+
+class Container(StrEnum):
+    """What is recorded to."""
+
+    MP4 = "mp4"
+    MKV = "mkv"
+
+
+@app.command()
+def glass(
+    ctx: typer.Context,
+    duration: Seconds = 20.0,
+    warmup: Warmup = 3.0,
+    size: PictureSize = None,
+    fps: Fps = None,
+    codec: Codec = None,
+    bitrate: Bitrate = None,
+    fsync: Fsync = "interval",
+    output: OutputFormat = Output.TABLE,
+    profile: Profile = "local",
+) -> None:
+    """From the time drawn into a picture to the decoded picture, beside pulsar-client alone."""
+    from wtp.bench import glass as bench
+
+    given = {"size": size, "fps": fps, "codec": codec, "bitrate": bitrate}
+    video = load_settings(ctx, {f"publish.{key}": value for key, value in given.items()}).publish
+    config = {
+        "duration_s": duration,
+        "warmup_s": warmup,
+        "size": video.size,
+        "fps": video.fps,
+        "codec": video.codec,
+        "bitrate": video.bitrate,
+        "fsync": fsync,
+    }
+    finish("glass", asyncio.run(bench.run(config, say)), output)
+
+
+@app.command()
+def media(
+    ctx: typer.Context,
+    duration: Seconds = 20.0,
+    warmup: Warmup = 5.0,
+    size: PictureSize = None,
+    pictures: Annotated[
+        int, typer.Option("--pictures", help="Pictures for each codec.", min=10)
+    ] = 120,
+    fsync: Fsync = "interval",
+    output: OutputFormat = Output.TABLE,
+    profile: Profile = "local",
+) -> None:
+    """Every codec alone; then CPU, delay and lip sync of publish and watch."""
+    from wtp.bench import media as bench
+
+    config = {
+        "duration_s": duration,
+        "warmup_s": warmup,
+        "size": load_settings(ctx, {"publish.size": size}).publish.size,
+        "pictures": pictures,
+        "fsync": fsync,
+    }
+    finish("media", asyncio.run(bench.run(config, say)), output)
+
+
+@app.command()
+def soak(
+    duration: Seconds = 3600.0,
+    warmup: Warmup = 30.0,
+    fsync: Fsync = "interval",
+    output: OutputFormat = Output.TABLE,
+) -> None:
+    """Publish and watch for long: CPU, growth of memory, drift of the delay."""
+    from wtp.bench import soak as bench
+
+    config = {"duration_s": duration, "warmup_s": warmup, "fsync": fsync}
+    finish("soak", asyncio.run(bench.run(config, say)), output)
+
+
+@app.command()
+def files(
+    size: Annotated[
+        int, typer.Option("--size", help="Size of the file.", metavar="SIZE", parser=parse_bytes)
+    ] = 500_000_000,
+    fsync: Fsync = "interval",
+    output: OutputFormat = Output.TABLE,
+) -> None:
+    """One file from publish to its folder, beside pulsar-client alone and a copy on disk."""
+    from wtp.bench import files as bench
+
+    finish("files", asyncio.run(bench.run({"size_bytes": size, "fsync": fsync}, say)), output)
+
+
+@app.command()
+def record(
+    length: Annotated[
+        float,
+        typer.Option("--length", help="Length of the past.", metavar="TIME", parser=parse_seconds),
+    ] = 600.0,
+    container: Annotated[Container, typer.Option("--to", help="Container.")] = Container.MP4,
+    output: OutputFormat = Output.TABLE,
+) -> None:
+    """How fast a room's past is recorded, beside pulsar-client's reading alone."""
+    from wtp.bench import record as bench
+
+    config = {"minutes": length / 60, "ending": f".{container.value}"}
+    finish("record", bench.run(config, say), output)
+
+
+@app.command()
+def squeeze(
+    rate: Annotated[
+        int,
+        typer.Option(
+            "--rate", help="Of the narrow line, bit/s.", metavar="BITS", parser=parse_bytes
+        ),
+    ] = 1_000_000,
+    narrow: Annotated[
+        float,
+        typer.Option("--narrow", help="How long it is so.", metavar="TIME", parser=parse_seconds),
+    ] = 10.0,
+    codec: Codec = None,
+    output: OutputFormat = Output.TABLE,
+) -> None:
+    """The line drops to 1 Mbit/s and is wide again: how the delay follows (Linux, root)."""
+    from wtp.bench import squeeze as bench
+
+    config = bench.configuration(rate, narrow_s=narrow, codec=codec or "h264")
+    finish("squeeze", asyncio.run(bench.run(config, say)), output)
