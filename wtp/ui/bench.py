@@ -87,17 +87,8 @@ def table(name: str, figures: dict[str, Any]) -> RenderableType:
     if "sound" in figures:
         rows["microphone to sound card"] = figures["sound"]
     rows.update({f"  {hop}": row for hop, row in figures.get("hops", {}).items()})
-    known = {
-        *_PERCENTILES,
-        "n",
-        "from",
-        "to",
-        "send_to_receive",
-        "baseline",
-        "hops",
-        "beside",
-        "sound",
-    }
+    known = {*_PERCENTILES, "n", "from", "to", "send_to_receive", "baseline", "hops", "beside"}
+    known |= {"sound", "codecs", "lip_sync_ms", "latency"}
     if "objects_per_s" in figures.get("baseline", {}):
         alone = figures["baseline"]["objects_per_s"]
         figures = {**figures, "objects_per_s alone": alone}
