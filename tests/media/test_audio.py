@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from itertools import pairwise
+from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wtp.errors import MediaError, UsageError
+from wtp.errors import MediaError, MissingLibrary, UsageError
+from wtp.media import audiocodecs
 from wtp.media.audio import AudioDecoder, AudioEncoder
 from wtp.media.sound import Block, Samples
 from wtp.media.video import Encoded
@@ -190,3 +195,54 @@ def test_a_lost_object_is_made_up_without_a_step_and_fades() -> None:
     assert np.abs(decoder.conceal(4800)[3000:]).max() == 0
     decoder.reset()
     assert np.abs(decoder.conceal(480)).max() == 0
+
+
+def adts(samples: Samples, rate_hz: int) -> list[bytes]:
+    """AAC units with ADTS headers, as a file or a camera brings them."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="adts") as container:
+        stream = container.add_stream("aac", rate=rate_hz, layout="stereo")
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), "s16", "stereo")
+        frame.sample_rate = rate_hz
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    data, units = file.getvalue(), []
+    while data:
+        length = ((data[3] & 3) << 11) | (data[4] << 3) | (data[5] >> 5)
+        units.append(data[:length])
+        data = data[length:]
+    return units
+
+
+@pytest.mark.parametrize(("declared_hz", "channels"), [(44_100, 2), (48_000, 1)])
+def test_aac_is_decoded_to_what_was_declared(declared_hz: int, channels: int) -> None:
+    units = adts(tone(44_100, 0.5, 2), 44_100)
+    decoder = AudioDecoder(f"audio/aac;rate={declared_hz};channels={channels}")
+    heard = np.concatenate([decoder.decode(unit) for unit in units])
+    assert heard.shape[1] == channels
+    assert abs(len(heard) / declared_hz - 0.5) < 0.08
+    assert abs(peak_hz(heard[declared_hz // 10 :], declared_hz) - 440) < 1
+    assert np.abs(heard).max() > 6000
+    decoder.reset()
+    decoder.decode(units[5])
+
+
+def test_a_build_without_libopus_names_pcm(monkeypatch: pytest.MonkeyPatch) -> None:
+    def create(name: str, mode: str) -> object:
+        raise ValueError(f"unknown codec {name} {mode}")
+
+    monkeypatch.setattr(audiocodecs, "load_av", lambda: FakeAv(create))
+    with pytest.raises(MissingLibrary, match="Use --audio-codec pcm"):
+        AudioEncoder("opus", 48_000, 1)
+    with pytest.raises(MissingLibrary, match="no decoder libopus"):
+        AudioDecoder("audio/opus")
+    assert AudioEncoder("pcm", 48_000, 1).content_type.startswith("audio/pcm")
+
+
+class FakeAv:
+    """PyAV with other codecs built in."""
+
+    error = av.error
+
+    def __init__(self, create: Callable[[str, str], object]) -> None:
+        self.CodecContext = SimpleNamespace(create=create)

@@ -116,7 +116,8 @@ def test_another_rate_of_the_device_is_resampled_and_said(
     caplog.set_level(logging.INFO, logger="wtp")
     sound.rates_hz, sound.channels = (48_000,), (2,)
     source = open_microphone("head", rate_hz=44_100, now_us=now_us)
-    assert "Head set is read at 48000 Hz with 2 channels and converted to 44100" in caplog.text
+    assert "Head set is read at 48000 Hz and converted to 44100." in caplog.text
+    assert "Head set is read at 2 channels and converted to 1." in caplog.text
     assert source.delay_us == 10_000
     listener = Listener(source)
     stream = started(sound)

@@ -89,13 +89,14 @@ class OpusEncoder:
         with av_errors("Opus cannot be encoded", "Use another --audio-bitrate, or pcm."):
             context.open()
         self._context = context
+        self._time_base = Fraction(1, OPUS_HZ)
         self._count = 0
 
     def encode(self, samples: Samples) -> bytes:
         """One object of as many samples as were agreed."""
         frame = sound_frame(samples, OPUS_HZ)
         frame.pts = self._count
-        frame.time_base = self._context.time_base
+        frame.time_base = self._time_base
         self._count += len(samples)
         with av_errors("The sound could not be encoded", "Use --audio-codec pcm."):
             payload = b"".join(bytes(packet) for packet in self._context.encode(frame))

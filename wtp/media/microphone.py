@@ -220,11 +220,15 @@ class Microphone:
 
     def _say(self) -> None:
         stream = self._stream
-        if (stream.rate_hz, stream.channels) != (self.rate_hz, self.channels):
-            _log.info(
-                "Microphone %s is read at %d Hz with %d channels and converted to %d Hz with %d.",
-                self.name, stream.rate_hz, stream.channels, self.rate_hz, self.channels,
-            )  # fmt: skip
+        for what, read, given in (
+            ("Hz", stream.rate_hz, self.rate_hz),
+            ("channels", stream.channels, self.channels),
+        ):
+            if read != given:
+                _log.info(
+                    "Microphone %s is read at %d %s and converted to %d.",
+                    self.name, read, what, given,
+                )  # fmt: skip
         if self._denoiser is not None:
             _log.info(
                 "Noise suppression of microphone %s: %s, which adds %.1f ms of delay.",
