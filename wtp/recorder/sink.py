@@ -8,12 +8,12 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from wtp.consumer.pieces import as_script, piece_of
 from wtp.consumer.worker import Worker
 from wtp.errors import StorageError, WtpError
 from wtp.media.libraries import load_av
 from wtp.media.mux_parts import Parts
 from wtp.recorder.files import PartFile
-from wtp.recorder.pieces import as_script, piece_of
 from wtp.recorder.request import RecordRequest
 from wtp.replayer.placed import Placed
 
@@ -93,7 +93,7 @@ class RecordSink:
         reasons = []
         try:
             for item in items:
-                piece, text, reason = piece_of(item)
+                piece, text, reason = piece_of(item.message, item.at_us)
                 if piece is None:
                     reasons.append(reason)
                 elif text:

@@ -1,4 +1,4 @@
-"""From messages on the time line of a room to what a recording takes."""
+"""From messages of a room to what goes into a container: objects with times, chat as text."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from wtp.consumer.item import OCTETS, guess_type, split_track
 from wtp.consumer.output import escape
+from wtp.consumer.ports import Message
 from wtp.media.mux_track import Piece
-from wtp.replayer.placed import Placed
 
 NOT_OURS = "not-wtp"
 DAMAGED = "damaged"
@@ -17,13 +17,16 @@ _SCRIPT = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 """What WebVTT reads as markup (W3C WebVTT, section 6.4)."""
 
 
-def piece_of(placed: Placed) -> tuple[Piece | None, bool, str]:
-    """An object as a recording takes it.
+def piece_of(message: Message, at_us: int) -> tuple[Piece | None, bool, str]:
+    """An object as a container takes it.
+
+    Args:
+        message: As it came.
+        at_us: When it was captured, as far as is known; Unix µs.
 
     Returns:
         The piece and whether it is a text; or None and why it is left out.
     """
-    message = placed.message
     properties = message.properties
     kind = properties.get("kind", "")
     if properties.get("wtp") != "1":
@@ -46,7 +49,7 @@ def piece_of(placed: Placed) -> tuple[Piece | None, bool, str]:
         content_type,
         payload,
         properties.get("key") == "1",
-        placed.at_us,
+        at_us,
         duration_us,
         seq,
         properties.get("instance", ""),
