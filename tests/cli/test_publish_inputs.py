@@ -142,6 +142,7 @@ def test_options_that_fit_are_taken(
         (["talk.mp4"], "--source talk.mp4"),
         (["--screen", "middle"], "'middle' is no screen"),
         (["--mic", "--codec", "av1"], "--codec is about pictures"),
+        (["--camera", "--min-bitrate", "3M"], "--min-bitrate 3M is above --bitrate 2.5M"),
     ],
 )
 def test_it_is_said_on_the_command_line(

@@ -141,6 +141,14 @@ def check_fit(asked: Asked, settings: PublishSettings, given: Mapping[str, str])
         rule = RULES.get(name)
         if rule is not None and not rule.holds(asked, settings):
             raise UsageError(f"{flag} is about {rule.about}.", hint=rule.hint)
+    if "min_bitrate" in given:
+        from wtp.publisher.pictures import parse_bitrate
+
+        if parse_bitrate(settings.min_bitrate) > parse_bitrate(settings.bitrate):
+            raise UsageError(
+                f"--min-bitrate {settings.min_bitrate} is above --bitrate {settings.bitrate}.",
+                hint="Give a lower one; the bit rate never goes below it.",
+            )
 
 
 def collect_inputs(asked: Asked, settings: PublishSettings, chosen: Collection[str]) -> list[Input]:
