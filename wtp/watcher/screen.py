@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 from wtp.clock import monotonic_us
 from wtp.errors import MediaError
 from wtp.metrics import Latency
+from wtp.watcher.drawing import Drawing, News
 from wtp.watcher.playout import Shot
 from wtp.watcher.roster import Publisher, Roster, Track
 
 if TYPE_CHECKING:
-    from wtp.media.grid import Grid
     from wtp.media.picture import Picture, Pixels
     from wtp.media.video import VideoDecoder
 
@@ -98,8 +98,6 @@ class Screen:
         self._problem: MediaError | None = None
         self._thread = threading.Thread(target=self._work, name="screen", daemon=True)
         self._decoders: dict[str, tuple[str, VideoDecoder]] = {}
-        self._sizes: dict[str, tuple[int, int]] = {}
-        self._said: dict[str, str] = {}
 
     def open(self) -> None:
         """Open the window; blocks until it is there.
@@ -135,7 +133,7 @@ class Screen:
             # Each brings an X library of its own: once PyAV's is loaded, OpenCV opens no window.
             window = self._make_window(self._title)
             load_av()
-            grid = Grid()
+            drawing = Drawing(Grid())
         except MediaError as error:
             self._problem = error
             return
@@ -145,7 +143,7 @@ class Screen:
             going = True
             while going and not self._stop:
                 self._wait()
-                going = self._turn(grid, window)
+                going = self._turn(drawing, window)
             if not going:
                 self._closed()
         finally:
@@ -179,7 +177,7 @@ class Screen:
         found = [(one, t) for one in people for t in one.tracks.values() if t.reel is not None]
         return sorted(found, key=lambda pair: pair[1].name)
 
-    def _turn(self, grid: Grid, window: Window) -> bool:
+    def _turn(self, drawing: Drawing, window: Window) -> bool:
         """Show what is due; returns whether the window is still wanted."""
         begun_us = monotonic_us()
         ready: list[tuple[Publisher, Track, list[Shot]]] = []
@@ -191,13 +189,20 @@ class Screen:
                 captured_us = until_us - publisher.show_delay_us(begun_us)
                 shots = track.reel.due(captured_us) if track.reel else []
                 ready.append((publisher, track, shots))
-        new = [(p, t, self._decode(t, shots)) for p, t, shots in ready]
-        drawn = self._draw(grid, new)
-        going = window.show_pixels(grid.pixels) if drawn else window.look_after()
+        self._forget({track.name for _, track, _ in ready})
+        news = [(p, t, self._decode(t, shots)) for p, t, shots in ready]
+        drawing.names = self.names
+        drawn = drawing.update(news)
+        going = window.show_pixels(drawing.pixels) if drawn else window.look_after()
         if going:
-            self._account(new, begun_us)
+            self._account(news, begun_us)
             self._obey(window)
         return going
+
+    def _forget(self, names: set[str]) -> None:
+        """Give the decoders of tracks back that have left."""
+        for gone in self._decoders.keys() - names:
+            del self._decoders[gone]
 
     def _decode(self, track: Track, shots: list[Shot]) -> Picture | None:
         """Decode everything that is due; returns the newest picture."""
@@ -236,57 +241,10 @@ class Screen:
             return "damaged", None
         return "", pictures[-1] if pictures else None
 
-    def _draw(self, grid: Grid, new: list[tuple[Publisher, Track, Picture | None]]) -> bool:
-        """Bring the grid up to date; returns whether anything has changed."""
-        names = {track.name for _, track, _ in new}
-        for gone in self._sizes.keys() - names:
-            del self._sizes[gone]
-            self._decoders.pop(gone, None)
-        for _, track, picture in new:
-            if picture is not None:
-                track.size = self._sizes[track.name] = (picture.width, picture.height)
-            else:
-                from wtp.media.grid import EMPTY_SIZE
-
-                self._sizes.setdefault(track.name, EMPTY_SIZE)
-        changed = grid.place({name: self._sizes[name] for name in sorted(names)})
-        if changed:
-            self._said = {}
-        for publisher, track, picture in new:
-            changed |= self._draw_track(grid, publisher, track, picture)
-        if not new:
-            changed |= self._say("", ["Waiting for pictures."], grid.say_all)
-        return changed
-
-    def _draw_track(
-        self, grid: Grid, publisher: Publisher, track: Track, picture: Picture | None
-    ) -> bool:
-        if picture is not None:
-            grid.draw(track.name, picture)
-            self._said.pop(track.name, None)
-            if self.names:
-                grid.write(track.name, [describe(publisher, track)])
-            return True
-        waiting = track.reel is not None and track.reel.waiting
-        if not track.refused and not waiting:
-            return False
-        lines = ["Cannot be decoded here." if track.refused else "Waiting for a key frame."]
-        lines.insert(0, f"{_short(track)} {track.codec}")
-        return self._say(track.name, lines, lambda text: grid.say(track.name, text))
-
-    def _say(self, name: str, lines: list[str], write: Callable[[list[str]], None]) -> bool:
-        """Write lines unless they stand there already."""
-        text = "\n".join(lines)
-        if self._said.get(name) == text:
-            return False
-        self._said[name] = text
-        write(lines)
-        return True
-
-    def _account(self, new: list[tuple[Publisher, Track, Picture | None]], begun_us: int) -> None:
+    def _account(self, news: News, begun_us: int) -> None:
         """Count what was shown, and measure delay and lip sync."""
         now_us = monotonic_us()
-        fresh = [(p, t, picture) for p, t, picture in new if picture is not None]
+        fresh = [(p, t, picture) for p, t, picture in news if picture is not None]
         for publisher, track, picture in fresh:
             seen_us = now_us - (picture.capture_us or now_us)
             publisher.shown_delay_us = seen_us
@@ -309,23 +267,6 @@ class Screen:
             self._mute()
         elif window.key == KEY_FULL:
             window.turn_full()
-
-
-def describe(publisher: Publisher, track: Track) -> str:
-    """The line drawn on a picture: name, size, codec, delay and its parts."""
-    size = "x".join(map(str, track.size))
-    seen_us = publisher.shown_delay_us
-    delay = "?" if seen_us is None or not publisher.timeline.known else f"{seen_us / 1000:.0f} ms"
-    parts = [_short(track), size, track.codec, f"delay {delay}"]
-    parts.append(f"buffer {track.buffered_us / 1000:.0f} ms")
-    if publisher.sync.last_us is not None:
-        parts.append(f"sync {publisher.sync.last_us / 1000:+.0f} ms")
-    return "  ".join(parts)
-
-
-def _short(track: Track) -> str:
-    """Publisher and name of a track."""
-    return track.name.partition("/")[2] or track.name
 
 
 def _real_window(title: str) -> Window:
