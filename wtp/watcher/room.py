@@ -30,6 +30,10 @@ RATE_US = 2_000_000
 LEAVE_S = 3.0
 """What consumers and the broker's client get to say goodbye."""
 
+WITHOUT_WINDOW = "--no-window plays the sound alone."
+INSTEAD = {"no-display": "A window needs a desktop session, or ssh -X."}
+"""What is said instead of a hint that speaks of options `wtp watch` has not."""
+
 LOGGER = logging.getLogger("wtp.watcher")
 
 
@@ -143,7 +147,11 @@ class Watcher:
                 mute=self._turn_mute,
                 window=self._make_window,
             )
-            await asyncio.to_thread(self.screen.open)
+            try:
+                await asyncio.to_thread(self.screen.open)
+            except MediaError as error:
+                error.hint = f"{WITHOUT_WINDOW} {INSTEAD.get(error.code, error.hint)}"
+                raise
         if not watch.sound:
             return
         speaker = self._make_speaker(self.roster.mix, watch.device)
