@@ -30,6 +30,8 @@ WINDOW_BYTES = 4 * 1024 * 1024
 SEND_AHEAD_BYTES = 512 * 1024
 """Unacknowledged bytes in the transport above which sending waits for receipts, so that a bulk
 transfer does not stand in front of live objects."""
+LARGE_BYTES = 64 * 1024
+"""A larger payload is worth a second call: joined to its header it would be copied once more."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ class ReliableTrack:
         clock: Own clock.
         window_objects: Objects that may wait for receipts.
         window_bytes: Payload bytes that may; one object always may.
+        ahead_bytes: Unacknowledged bytes in the transport above which sending waits.
 
     Attributes:
         ledger: Offered = delivered (receipted by the broker) + dropped + in flight.
@@ -65,6 +68,7 @@ class ReliableTrack:
         *,
         window_objects: int = WINDOW_OBJECTS,
         window_bytes: int = WINDOW_BYTES,
+        ahead_bytes: int = SEND_AHEAD_BYTES,
     ) -> None:
         self.spec = spec
         self.ledger = Ledger()
@@ -75,6 +79,7 @@ class ReliableTrack:
         self._clock = clock
         self._window_objects = window_objects
         self._window_bytes = window_bytes
+        self._ahead_bytes = ahead_bytes
         self._line: Line | None = None
         self._stream: int | None = None
         self._kept: deque[_Sent] = deque()
@@ -198,7 +203,7 @@ class ReliableTrack:
                 if self._stream is None:
                     self._stream = line.streams.open_stream()
                     line.streams.send(self._stream, bytes([StreamType.OBJECTS]))
-                if self.sent and line.streams.backlog(self._stream) > SEND_AHEAD_BYTES:
+                if self.sent and line.streams.backlog(self._stream) > self._ahead_bytes:
                     return
                 self._send(line, self._stream)
         except (Refused, ConnectionFailed):
@@ -256,7 +261,12 @@ class ReliableTrack:
             capture_us=None if obj.capture_us is None else obj.capture_us + line.shift_us,
             send_us=self._clock.now_us() + line.shift_us,
         )
-        line.streams.send(stream, encode_head(self.spec.alias, stamped) + obj.payload)
+        head = encode_head(self.spec.alias, stamped)
+        if len(obj.payload) > LARGE_BYTES:
+            line.streams.send(stream, head)
+            line.streams.send(stream, obj.payload)
+        else:
+            line.streams.send(stream, head + obj.payload)
         self._kept[self._next_out] = _Sent(obj, ever=True)
         self._next_out += 1
         self.sent += 1
