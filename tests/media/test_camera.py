@@ -11,9 +11,11 @@ import pytest
 
 from wtp.clock import monotonic_us
 from wtp.errors import MediaError, UsageError
-from wtp.media import camera as subject
-from wtp.media.camera import Camera, CameraSource, list_cameras, open_camera
+from wtp.media import cameras as subject
+from wtp.media.camera import CameraSource, open_camera
+from wtp.media.cameras import Camera, list_cameras
 from wtp.media.testsrc import read_code
+from wtp.media.v4l2 import CameraFormat, users_of
 
 from .footage import BASE_US, clip, drawn, frozen_clock, write_video
 
@@ -240,3 +242,73 @@ def test_impossible_wishes() -> None:
         open_camera(0, size=(641, 480), now_us=frozen_clock)
     with pytest.raises(UsageError, match="per second"):
         open_camera(0, fps=0, now_us=frozen_clock)
+
+
+def test_a_camera_that_was_unplugged_goes_on_when_it_is_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("wtp.media.camera.RETRY_S", 0.01)
+    first, empty, second = FakeCapture(4), FakeCapture(0), FakeCapture(6, size=(640, 480))
+    captures = iter([None, None, empty, second])
+    keys: list[int] = []
+    source = CameraSource(first, "/dev/video3", now_us=monotonic_us, again=lambda: next(captures))
+    source.returned = lambda: keys.append(len(taken))
+    taken: list[int] = []
+    for picture in source.pictures():
+        taken.append(picture.capture_us or 0)
+        assert picture.planes.shape == (360, 320)
+        if len(taken) == 8:
+            source.close()
+    assert keys == [3]
+    assert taken == sorted(taken)
+    assert all(capture.released.is_set() for capture in (first, empty, second))
+    assert "/dev/video3 delivers no more pictures. Waiting until it is back." in caplog.text
+    assert "Camera /dev/video3 is back." in caplog.text
+
+
+def test_a_camera_that_stays_away_can_be_closed() -> None:
+    asked = threading.Event()
+
+    def away() -> None:
+        asked.set()
+
+    source = CameraSource(FakeCapture(2), "/dev/video3", now_us=monotonic_us, again=away)
+    ended = threading.Thread(target=lambda: list(source.pictures()))
+    ended.start()
+    assert asked.wait(10)
+    source.close()
+    ended.join(10)
+    assert not ended.is_alive()
+
+
+def test_what_a_camera_does_not_have_is_listed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    formats = [CameraFormat("MJPG", 320, 240, (30.0, 15.0)), CameraFormat("YUYV", 160, 120, ())]
+    monkeypatch.setattr(subject, "camera_formats", lambda device: formats)
+    CameraSource(FakeCapture(2), "cam", size=(640, 480), fps=60, now_us=frozen_clock)
+    assert (
+        "Camera cam delivers 320x240, which is scaled to 640x480."
+        " It has: 320x240 MJPG 30, 15 fps; 160x120 YUYV." in caplog.text
+    )
+    assert "delivers 30 pictures a second, not 60." in caplog.text
+
+
+def test_a_busy_camera_names_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "users_of", lambda device: ["cheese (4711)"])
+    monkeypatch.setattr("wtp.media.camera.check_device", lambda device: None)
+    with pytest.raises(MediaError, match=r"/dev/video97 is in use by cheese \(4711\)") as caught:
+        open_camera(97, now_us=frozen_clock)
+    assert caught.value.code == "camera-busy"
+
+
+def test_who_has_a_device_open(tmp_path: Path) -> None:
+    device = tmp_path / "video0"
+    device.touch()
+    process = tmp_path / "proc" / "4711"
+    (process / "fd").mkdir(parents=True)
+    (process / "comm").write_text("cheese\n")
+    (process / "fd" / "7").symlink_to(device)
+    (tmp_path / "proc" / "4712").mkdir()
+    assert users_of(str(device), tmp_path / "proc") == ["cheese (4711)"]
+    assert users_of(str(tmp_path / "video1"), tmp_path / "proc") == []

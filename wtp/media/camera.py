@@ -8,21 +8,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wtp.errors import MediaError
+from wtp.media.cameras import busy, check_device, list_cameras, offers
 from wtp.media.libraries import load_cv2
 from wtp.media.pace import Pacer
 from wtp.media.picture import Picture, Planes, check_size, even_size
 from wtp.media.source import DEFAULT_FPS, check_fps
-from wtp.media.v4l2 import camera_formats, users_of
-
-SYSFS = Path("/sys/class/video4linux")
-"""Where Linux lists its video devices."""
 
 MAX_STAMP_AGE_US = 1_000_000
 """A driver's stamp older than this is taken for one of another clock and not used."""
@@ -30,40 +25,7 @@ MAX_STAMP_AGE_US = 1_000_000
 RETRY_S = 1.0
 """How long a lost camera is waited for before it is tried again."""
 
-_PROBED = 4
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Camera:
-    """One camera of this machine.
-
-    Attributes:
-        number: What `--camera` takes.
-        path: The device file; empty where the system has none.
-        name: What the driver calls it.
-    """
-
-    number: int
-    path: str
-    name: str
-
-
-def list_cameras(root: Path = SYSFS) -> list[Camera]:
-    """The cameras of this machine, by number.
-
-    Linux lists them under /sys/class/video4linux, where a camera's second device (metadata) has an
-    `index` above 0. Elsewhere the first numbers are tried, which takes a moment.
-    """
-    if not sys.platform.startswith("linux"):
-        return _probe_cameras()
-    cameras = []
-    for folder in root.glob("video*"):
-        digits = folder.name.removeprefix("video")
-        if digits.isdecimal() and _read(folder / "index") in ("", "0"):
-            name = _read(folder / "name") or "camera"
-            cameras.append(Camera(int(digits), f"/dev/{folder.name}", name))
-    return sorted(cameras, key=lambda camera: camera.number)
 
 
 def open_camera(
@@ -92,11 +54,11 @@ def open_camera(
     target: int | str = int(camera) if str(camera).isdecimal() else str(camera)
     device = f"/dev/video{target}" if isinstance(target, int) else target
     if sys.platform.startswith("linux"):
-        _check_device(device)
+        check_device(device)
     capture = _open_capture(target, size, fps)
     if not capture.isOpened():
         capture.release()
-        raise _busy(device)
+        raise busy(device)
     stand_in = isinstance(target, str) and not target.startswith("/dev/")
     again = None if stand_in else _Again(target, device, size, fps)
     return CameraSource(
@@ -148,7 +110,7 @@ class CameraSource:
         self._lock = threading.Lock()
         self._running = False
         try:
-            first = self._read_bgr()[0]
+            first = self._first_bgr()
             shown = even_size(first.shape[1], first.shape[0])
         except MediaError:
             capture.release()
@@ -157,7 +119,7 @@ class CameraSource:
         if size and size != shown:
             _log.warning(
                 "Camera %s delivers %dx%d, which is scaled to %dx%d.%s",
-                name, *shown, *size, _offers(name),
+                name, *shown, *size, offers(name),
             )  # fmt: skip
         told = capture.get(self._cv2.CAP_PROP_FPS)
         self._told_fps = told if 0 < told <= 1000 else DEFAULT_FPS
@@ -165,7 +127,7 @@ class CameraSource:
         if fps and self._told_fps < fps - 0.5:
             _log.warning(
                 "Camera %s delivers %g pictures a second, not %g.%s",
-                name, self._told_fps, fps, _offers(name),
+                name, self._told_fps, fps, offers(name),
             )  # fmt: skip
         self._limit_fps = fps
 
@@ -212,6 +174,17 @@ class CameraSource:
                     continue
                 due_us = max(due_us + 1e6 / self._limit_fps, pts_us - 1e6 / self._limit_fps)
             yield Picture(self._planes(bgr), self.width, self.height, capture_us, pts_us)
+
+    def _first_bgr(self) -> Any:
+        try:
+            return self._read_bgr()[0]
+        except MediaError as error:
+            raise MediaError(
+                f"Camera {self.name} is there, but delivers no picture.",
+                hint="Check its shutter and its cable, and whether another program took it; "
+                "`wtp devices cameras` lists the formats it has.",
+                code="camera-lost",
+            ) from error
 
     def _read_or_return(self) -> tuple[Any, int] | None:
         """The next picture, however long the camera is away; None when closed meanwhile.
@@ -317,66 +290,3 @@ class _Again:
             return capture
         capture.release()
         return None
-
-
-def _busy(device: str) -> MediaError:
-    users = users_of(device) if device.startswith("/dev/video") else []
-    if users:
-        return MediaError(
-            f"Camera {device} is in use by {', '.join(users)}.",
-            hint="End that program, or choose another camera. " + _found(),
-            code="camera-busy",
-        )
-    return MediaError(
-        f"Camera {device} cannot be opened.", hint=f"Another program may be using it. {_found()}"
-    )
-
-
-def _offers(device: str) -> str:
-    """What the camera has, as a sentence; empty when it does not say."""
-    offered = "; ".join(str(one) for one in camera_formats(device))
-    return f" It has: {offered}." if offered else ""
-
-
-def _check_device(device: str) -> None:
-    """Say clearly why a device file cannot be used, before OpenCV says nothing.
-
-    Raises:
-        MediaError: It is missing or may not be read.
-    """
-    if not os.path.exists(device):
-        raise MediaError(f"There is no camera {device}.", hint=_found(), code="no-camera")
-    if not os.access(device, os.R_OK):
-        raise MediaError(
-            f"Camera {device} may not be opened.",
-            hint="Add yourself to its group (sudo usermod -aG video $USER) and log in again.",
-        )
-
-
-def _found() -> str:
-    cameras = list_cameras()
-    if not cameras:
-        return (
-            "No cameras were found here; plug one in (a container needs --device /dev/video0),"
-            " or use --source testsrc."
-        )
-    listed = ", ".join(f"{c.number} ({c.path}, {c.name})" for c in cameras)
-    return f"Found: {listed}. Choose one with --camera NUMBER."
-
-
-def _probe_cameras() -> list[Camera]:
-    cv2 = load_cv2()
-    cameras = []
-    for number in range(_PROBED):
-        capture = cv2.VideoCapture(number)
-        if capture.isOpened():
-            cameras.append(Camera(number, "", f"camera {number}"))
-        capture.release()
-    return cameras
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

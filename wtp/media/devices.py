@@ -51,7 +51,7 @@ def find_devices(kinds: Iterable[str] = QUICK) -> Found:
 
 
 def _cameras() -> list[Row]:
-    from wtp.media.camera import list_cameras
+    from wtp.media.cameras import list_cameras
     from wtp.media.v4l2 import camera_formats
 
     return [

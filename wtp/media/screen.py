@@ -195,9 +195,9 @@ class ScreenSource:
         while not self._pacer.closed:
             try:
                 with _Grabber() as grabber:
-                    if tries:
-                        _log.warning("%s is back.", self.name)
                     for picture in self._taken(grabber):
+                        if tries:
+                            _log.warning("%s is back.", self.name)
                         tries = 0
                         yield picture
             except MediaError as error:
