@@ -14,8 +14,9 @@ from wtp.media.avencoder import AvEncoder
 from wtp.media.codecs import CODECS
 from wtp.media.encoders import AUTO, EncoderInfo, list_encoders, open_encoder
 from wtp.media.libraries import load_av
+from wtp.media.testsrc import read_code
 from wtp.media.tuning import Rebitrate, Target, tune
-from wtp.media.video import VideoEncoder
+from wtp.media.video import VideoDecoder, VideoEncoder
 
 from .footage import drawn
 
@@ -202,6 +203,28 @@ def test_a_lower_rate_reaches_hardware_that_reads_it(monkeypatch: pytest.MonkeyP
             encoder.rebitrate(400_000)
         encoder.encode(picture)
     assert card._context.bit_rate == pytest.approx(400_000, rel=0.03)
+
+
+def test_an_encoder_that_takes_other_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = tune("libx264", TARGET)
+    monkeypatch.setattr(
+        "wtp.media.avencoder.tune", lambda name, target: replace(real, pixel_format="nv12")
+    )
+    encoder, decoder = VideoEncoder("h264", 320, 240, 30), VideoDecoder("video/h264")
+    for picture in drawn(320, 240, 3):
+        (one,) = encoder.encode(picture)
+        assert read_code(decoder.decode(one.payload)[0].planes) == picture.capture_us
+
+
+@pytest.mark.parametrize("device", ["vaapi", "no-such-kind"])
+def test_an_encoder_whose_device_is_not_there(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = tune("libx264", TARGET)
+    monkeypatch.setattr(
+        "wtp.media.avencoder.tune", lambda name, target: replace(real, device=device)
+    )
+    with pytest.raises(MediaError, match="libx264 does not start") as caught:
+        AvEncoder("libx264", TARGET)
+    assert "wtp devices" in caught.value.hint
 
 
 def test_without_pyav_the_list_still_says_what_works() -> None:

@@ -11,7 +11,7 @@ import pytest
 from wtp.errors import UsageError
 from wtp.media.jpeg import WORST_QUALITY, JpegRate, factor_of, quality_of
 from wtp.media.picture import Picture
-from wtp.media.times import MAX_GAP_US, PictureTimes
+from wtp.media.times import MAX_GAP_US, MAX_INSIDE, Inside, PictureTimes
 from wtp.media.video import VideoEncoder
 
 from .footage import drawn
@@ -27,7 +27,7 @@ def noisy() -> list[Picture]:
     rng = np.random.default_rng(5)
     pictures = []
     for picture in drawn(*SIZE, 30):
-        noise = rng.integers(-20, 21, picture.planes.shape)
+        noise = rng.integers(-12, 13, picture.planes.shape)
         pictures.append(Picture(np.clip(picture.planes + noise, 16, 235).astype(np.uint8), *SIZE))
     return pictures
 
@@ -162,3 +162,21 @@ def test_a_quality_is_found_for_a_rate() -> None:
         rate.took(round(20_000 / factor_of(rate.quality) ** 0.7), number * 100_000)
     assert rate.quality == WORST_QUALITY
     assert all(quality_of(factor_of(quality)) == quality for quality in range(1, 101))
+
+
+def test_what_is_known_of_pictures_inside_a_codec_is_bounded() -> None:
+    inside: Inside[str] = Inside()
+    for number in range(5):
+        inside.put(number, f"picture {number}")
+    assert inside.take(1) == "picture 1"
+    assert inside.take(0) is None, "it came out too late"
+    assert inside.take(3) == "picture 3"
+    assert inside.take(2) is None
+    assert inside.take(9) is None
+    assert inside.take(4) is None, "forgotten with all before the ninth"
+    for number in range(10, 10 + MAX_INSIDE + 1):
+        inside.put(number, "")
+    assert inside.take(10) is None
+    assert inside.take(11) == ""
+    inside.clear()
+    assert inside.take(12) is None

@@ -12,16 +12,13 @@ from wtp.media.codecs import Coded
 from wtp.media.frames import BT601, BT709, av_errors, empty_frame, fill
 from wtp.media.libraries import load_av
 from wtp.media.picture import Planes
-from wtp.media.times import PictureTimes
+from wtp.media.times import Inside, PictureTimes
 from wtp.media.tuning import Rebitrate, Target, Tuning, tune
 
 WHEEL = "pip install --force-reinstall av"
 
 ANY, INTRA = 0, 1
 """AV_PICTURE_TYPE_NONE and AV_PICTURE_TYPE_I of FFmpeg's avutil.h."""
-
-MAX_INSIDE = 64
-"""Pictures that an encoder may hold before they count as left out."""
 
 FRESH_RATIO = 1.5
 """A key picture begins a fresh encoder when bits or pictures per second are that far from what it
@@ -62,7 +59,7 @@ class AvEncoder:
         self._times = PictureTimes(1e6 / target.fps)
         self._since_key = target.gop
         self._restart_us = 0
-        self._numbers: dict[int, int] = {}
+        self._numbers: Inside[int] = Inside()
         self._frame = empty_frame(target.width, target.height)
         self._open(target)
 
@@ -79,9 +76,7 @@ class AvEncoder:
         frame.pts = self._tick(passed_us)
         frame.time_base = self._context.time_base
         frame.pict_type = INTRA if key else ANY
-        self._numbers[frame.pts] = number
-        if len(self._numbers) > MAX_INSIDE:
-            del self._numbers[next(iter(self._numbers))]
+        self._numbers.put(frame.pts, number)
         with av_errors(f"The encoder {self.name} failed", "Start the publisher again."):
             return early + self._collect(frame)
 
@@ -174,7 +169,7 @@ class AvEncoder:
     def _collect(self, frame: Any) -> list[Coded]:
         ready = []
         for unit in self._context.encode(frame):
-            number = self._numbers.pop(unit.pts, None)
+            number = self._numbers.take(unit.pts)
             if number is None:
                 continue
             payload = bytes(unit)

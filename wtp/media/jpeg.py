@@ -17,9 +17,9 @@ END = b"\xff\xd9"
 
 WORST_QUALITY = 5
 """Below it a picture cannot be recognised, and hardly gets smaller."""
-SIZE_EXPONENT = 1.2
-"""A JPEG of live footage grows with about the power -0.7 of the factor on its tables; less than the
-inverse of that keeps the search from swinging."""
+SIZE_EXPONENT = 0.6
+"""Of the search for a quality: the size of a JPEG of live footage falls with about the power 0.7 of
+the factor on its tables, that of noise with 1.7; the search swings when the product nears 2."""
 
 _NO_SIZE_MARKERS = frozenset({0xC4, 0xC8, 0xCC})
 _DAMAGED = "A JPEG object is damaged"

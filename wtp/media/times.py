@@ -1,6 +1,8 @@
-"""The times of pictures as encoders need them: forward only, whatever the source's clock does."""
+"""The times of pictures as encoders need them, and what is known of pictures inside a codec."""
 
 from __future__ import annotations
+
+from typing import Generic, TypeVar
 
 MAX_GAP_US = 1_000_000
 """A longer gap, or a step of the source's clock, counts as this."""
@@ -9,9 +11,14 @@ SMOOTHING = 1 / 16
 MAX_WEIGHT = 4
 """A gap counts at most as that many pictures in the average rate."""
 
+MAX_INSIDE = 64
+"""Pictures that a codec may hold before the oldest counts as left out."""
+
+Known = TypeVar("Known")
+
 
 class PictureTimes:
-    """Follows the presentation times of a source.
+    """Follows the presentation times of a source: forward only, whatever its clock does.
 
     Args:
         nominal_us: Time from picture to picture by the nominal rate.
@@ -48,3 +55,34 @@ class PictureTimes:
         self._interval_us += (near_us - self._interval_us) * SMOOTHING
         self.total_us += passed_us
         return passed_us
+
+
+class Inside(Generic[Known]):
+    """What is known of the pictures inside a codec, by a number that grows.
+
+    Pictures come out in the order in which they went in, but a codec may leave some out.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, Known] = {}
+
+    def put(self, number: int, known: Known) -> None:
+        """Remember a picture that goes in."""
+        self._known[number] = known
+        if len(self._known) > MAX_INSIDE:
+            del self._known[next(iter(self._known))]
+
+    def take(self, number: int) -> Known | None:
+        """Forget a picture that came out and those before it; None for an unknown one."""
+        while self._known:
+            first = next(iter(self._known))
+            if first > number:
+                break
+            known = self._known.pop(first)
+            if first == number:
+                return known
+        return None
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._known.clear()

@@ -147,16 +147,16 @@ def _vpx(name: str, target: Target) -> Tuning:
 def _svt() -> Tuning:
     """Constant bit rate for real-time use; parameters as in SVT-AV1's `Docs/Parameters.md`.
 
-    No hierarchy, which would make every fourth picture large; not the fastest preset, which finds
-    no motion in textures and shows the picture before instead; a least quantiser (of 0 to 63),
-    without which key pictures take three times the bits for quality that cannot be seen; and little
-    (100 ms) in the buffer at first. Even so the first two pictures take half a second of the rate.
+    No hierarchy, which would make every fourth picture large; no faster preset, which finds no
+    motion in textures and shows the picture before instead; a least quantiser (of 0 to 63), without
+    which key pictures take three times the bits for quality that cannot be seen; and little (100
+    ms) in the buffer at first. Even so the first two pictures take half a second of the rate.
     """
     # FFmpeg would turn its maxrate into a limit that SVT-AV1 has not in this mode.
     parameters = (
-        "rtc=1:pred-struct=1:rc=2:hierarchical-levels=0:scd=0:lp=1:min-qp=20:buf-initial-sz=100"
+        "rtc=1:pred-struct=1:rc=2:hierarchical-levels=0:scd=0:lp=2:min-qp=20:buf-initial-sz=100"
     )
-    return Tuning({"preset": "11", "svtav1-params": parameters})
+    return Tuning({"preset": "10", "svtav1-params": parameters})
 
 
 def _aom(target: Target) -> Tuning:

@@ -10,6 +10,7 @@ from wtp.media.codecs import CODECS, CONTENT_TYPES, Coded, PictureDecoder, codec
 from wtp.media.encoders import open_encoder
 from wtp.media.picture import Picture, check_size
 from wtp.media.source import check_fps
+from wtp.media.times import Inside
 from wtp.media.tuning import Target
 
 DEFAULT_BITRATE_BPS = 2_500_000
@@ -82,7 +83,7 @@ class VideoEncoder:
         self.content_type = CONTENT_TYPES[codec]
         self._duration_us = round(1e6 / fps)
         self._now_us = now_us
-        self._stamps: dict[int, tuple[int, int | None]] = {}
+        self._stamps: Inside[tuple[int, int | None]] = Inside()
         self._count = 0
         pictures = gop or max(1, min(MAX_GOP, round(GOP_S * fps)))
         target = Target(width, height, fps, bitrate_bps, pictures)
@@ -132,7 +133,7 @@ class VideoEncoder:
                 f" {self.width}x{self.height}.",
                 hint="Fix the size with --size, or start a new track.",
             )
-        self._stamps[self._count] = (picture.pts_us, picture.capture_us)
+        self._stamps.put(self._count, (picture.pts_us, picture.capture_us))
         number, self._count = self._count, self._count + 1
         return self._finish(self._codec.encode(picture.planes, number, picture.pts_us, force_key))
 
@@ -143,8 +144,9 @@ class VideoEncoder:
     def _finish(self, ready: list[Coded]) -> list[Encoded]:
         encode_us = self._now_us() if self._now_us and ready else None
         return [
-            Encoded(payload, key, *self._stamps.pop(number), encode_us, self._duration_us)
+            Encoded(payload, key, *stamps, encode_us, self._duration_us)
             for payload, key, number in ready
+            if (stamps := self._stamps.take(number)) is not None
         ]
 
 
@@ -166,7 +168,7 @@ class VideoDecoder:
     def __init__(self, content_type: str) -> None:
         name = content_type.partition(";")[0].strip().lower()
         self._codec = _make_decoder(name)
-        self._stamps: dict[int, tuple[int | None, int]] = {}
+        self._stamps: Inside[tuple[int | None, int]] = Inside()
         self._count = 0
         self.skipped = 0
 
@@ -192,7 +194,7 @@ class VideoDecoder:
             MediaError: The payload is damaged. The decoder then waits for a key picture.
         """
         number, self._count = self._count, self._count + 1
-        self._stamps[number] = (capture_us, pts_us)
+        self._stamps.put(number, (capture_us, pts_us))
         try:
             ready = self._codec.decode(payload, number)
         except MediaError:
@@ -204,7 +206,7 @@ class VideoDecoder:
             return []
         pictures = []
         for planes, of in ready:
-            stamps = self._stamps.pop(of, (None, 0))
+            stamps = self._stamps.take(of) or (None, 0)
             height = planes.shape[0] * 2 // 3
             pictures.append(Picture(planes, planes.shape[1], height, *stamps))
         return pictures
