@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,8 +98,8 @@ class Muxer:
         if self._timed is not None:
             self._put_texts(self._timed.start())
 
-    def _add(self, track: MuxTrack) -> tuple[Shape, Any, Fraction, float]:
-        """A stream: its shape, itself, its time base, and ticks of that in a µs."""
+    def _add(self, track: MuxTrack) -> tuple[Shape, Any, Fraction, float, int]:
+        """A stream: its shape, itself, its time base, ticks of that in a µs and at least."""
         shape = track.shape
         stream = self._file.add_stream_from_template(shape.template, opaque=True)
         if shape.extradata:
@@ -106,7 +107,8 @@ class Muxer:
         base = Fraction(1, shape.rate_hz) if shape.sound else _VIDEO_BASE
         stream.time_base = base
         _name(stream, track.title)
-        return shape, stream, base, base.denominator / 1e6
+        ticks = base.denominator / 1e6
+        return shape, stream, base, ticks, max(1, math.ceil(self.container.step_us * ticks))
 
     def _add_texts(self, title: str) -> Any:
         stream = self._file.add_mux_stream(self.container.subtitle)
@@ -132,12 +134,12 @@ class Muxer:
             BrokenPipeError: The reader has gone.
             MediaError: libavformat refuses the object.
         """
-        shape, stream, base, ticks = self._lines[track]
+        shape, stream, base, ticks, step = self._lines[track]
         packet = self._packet(payload_for(shape, payload) if shape.extradata else payload)
         dts = round(dts_us * ticks)
         last = self._last_dts[track]
-        if last is not None and dts <= last:
-            dts = last + 1
+        if last is not None and dts < last + step:
+            dts = last + step
         self._last_dts[track] = dts
         pts = round(pts_us * ticks)
         packet.stream = stream

@@ -27,6 +27,7 @@ class Container:
         subtitle: Codec of its text track; empty for none.
         options: Of the muxer.
         seekable: Whether its end is completed by going back to its start.
+        step_us: Its precision: how far the times of two objects of a track lie apart at least.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Container:
     subtitle: str
     options: Mapping[str, str]
     seekable: bool = True
+    step_us: int = 1
 
 
 _ALWAYS = {"flush_packets": "1", "max_interleave_delta": str(_LATE_US)}
@@ -59,8 +61,11 @@ MATROSKA = Container(
     frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mjpeg", "opus", "aac", "pcm_s16le"}),
     "subrip",
     _CLUSTERS,
+    step_us=1000,
 )
-WEBM = Container("webm", "webm", frozenset({"vp8", "vp9", "av1", "opus"}), "webvtt", _CLUSTERS)
+WEBM = Container(
+    "webm", "webm", frozenset({"vp8", "vp9", "av1", "opus"}), "webvtt", _CLUSTERS, step_us=1000
+)
 MPEGTS = Container(
     "mpegts",
     "mpegts",
@@ -71,7 +76,13 @@ MPEGTS = Container(
     seekable=False,
 )
 PIPED_MATROSKA = Container(
-    "matroska", "matroska", MATROSKA.codecs, "", {**_ALWAYS, "cluster_time_limit": "100"}, False
+    "matroska",
+    "matroska",
+    MATROSKA.codecs,
+    "",
+    {**_ALWAYS, "cluster_time_limit": "100"},
+    False,
+    step_us=1000,
 )
 
 FILES = {".mp4": MP4, ".m4v": MP4, ".mkv": MATROSKA, ".webm": WEBM}
