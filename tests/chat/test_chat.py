@@ -45,6 +45,8 @@ def at_terminal(stage: Stage, *words: str) -> pexpect.spawn[str]:
 
 
 def test_lines_through_pipes(stage: Stage) -> None:
+    tail = stage.command("chat", "pipes", "--follow", "--name", "tail", stdin=b"")
+    tail.wait_for("Chatting as tail")
     lines = b"hello\n/usr/bin is text\n\xff\n" + b"x" * 20_000 + b"\n\nlast"
     said = stage.command("chat", "pipes", "--name", "ann", stdin=lines)
     assert said.wait(TIMEOUT_S) == 0, said.report()
@@ -62,9 +64,12 @@ def test_lines_through_pipes(stage: Stage) -> None:
     ]  # fmt: skip
     assert read.stderr == ""
 
-    tail = stage.command("consume", "chat", "--room", "pipes", "--history", "1", "-n", "1", "-q")
-    assert tail.wait(TIMEOUT_S) == 0, tail.report()
-    assert re.fullmatch(r"\d\d:\d\d:\d\d ann: last\n", tail.stdout)
+    consumed = stage.command("consume", "chat", "--room", "pipes", "--history", "1", "-n", "1")
+    assert consumed.wait(TIMEOUT_S) == 0, consumed.report()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d ann: last\n", consumed.stdout)
+    tail.wait_for("ann: last")
+    assert tail.stop() == 130
+    assert tail.stdout == said.stdout
 
 
 def test_two_people_of_one_name_at_terminals(stage: Stage) -> None:

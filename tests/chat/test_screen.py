@@ -71,6 +71,7 @@ def test_a_stopped_terminal_holds_messages_up_but_not_notes(terminal: Terminal) 
         terminal.screen.note(f"note {number}")
     assert terminal.screen.left_out >= NOTES - len(full)
     terminal.until("note 0")
+    terminal.until(f"({terminal.screen.left_out} lines of the log were left out)")
     showing.join(5)
     assert not showing.is_alive()
 

@@ -37,6 +37,7 @@ class Screen:
 
     def __init__(self, descriptor: int = 1) -> None:
         self.left_out = 0
+        self._told = 0
         self._descriptor = descriptor
         self._changed = threading.Condition()
         self._lines: deque[str] = deque()
@@ -110,13 +111,17 @@ class Screen:
 
     def _turn(self) -> bool:
         """Write what there is; whether more may come."""
+        text = ""
         with self._changed:
             self._changed.wait_for(self._due)
             lines, view, going = list(self._lines), self._view, self._open
+            if self.left_out > self._told:
+                text = f"({self.left_out - self._told} lines of the log were left out)\n"
+                self._told = self.left_out
             if self._stale:
                 self._drawn, self._stale = EMPTY, False
             self._lines.clear()
-        text = erase(self._drawn) + "".join(f"{line}\n" for line in lines) + placed(view)
+        text = erase(self._drawn) + "".join(f"{line}\n" for line in lines) + text + placed(view)
         self._write(text)
         with self._changed:
             self._drawn = view

@@ -116,6 +116,8 @@ def summary(snapshot: Snapshot) -> str:
         lines.append(f"{clean(name):<10} {identity(track)}, {size(sent)}{rate}")
         if sum((track.get("dropped") or {}).values()):
             lines.append(f"{'dropped':<10} {drops(track['dropped'])}")
+        if track.get("transfer"):
+            lines.append(f"{'':<10} {sending_line(track['transfer'])}")
         at_router = number(track.get("router") or {}, "dropped")
         if at_router:
             lines.append(f"{'':<10} the router dropped {at_router:.0f} more")
