@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.media.footage import write_tone, write_video
+from tests.rtsp import write_clip
 from wtp.clock import Clock
 from wtp.config.schema import PublishSettings
-from wtp.errors import UsageError
-from wtp.publisher.choice import ChatInput, DataInput, VideoInput, track_names
-from wtp.publisher.feeds import open_feeds
+from wtp.errors import MediaError, UsageError
+from wtp.model import Kind
+from wtp.publisher.choice import (
+    ChatInput,
+    DataInput,
+    FileInput,
+    Input,
+    MicrophoneInput,
+    ScreenInput,
+    VideoInput,
+    name_tracks,
+    track_names,
+)
+from wtp.publisher.feeds import Feed, open_feeds
 from wtp.publisher.pictures import parse_bitrate
 from wtp.publisher.rate import Rate
 from wtp.publisher.trust import room_url, trust_for
@@ -94,3 +110,94 @@ def test_rates_forget() -> None:
     assert events == pytest.approx(10)
     assert bits == pytest.approx(80_000)
     assert rate.per_second(9_000_000) == (0.0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_clip(tmp_path_factory.mktemp("feeds") / "film.mp4", 2))
+
+
+@contextmanager
+def opened(*inputs: Input) -> Iterator[list[Feed]]:
+    feeds = open_feeds(inputs, "p", PublishSettings(), Clock(), 0)
+    try:
+        yield feeds
+    finally:
+        for feed in feeds:
+            feed.close()
+
+
+def readers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "demux"]
+
+
+def told(feeds: list[Feed]) -> list[tuple[int, str, str, str]]:
+    specs = [feed.track.spec for feed in feeds]
+    return [(spec.alias, spec.name, spec.kind.value, spec.content_type) for spec in specs]
+
+
+def test_a_source_with_sound_gives_two_tracks_and_several_sources_are_numbered(film: str) -> None:
+    with opened(VideoInput(film), TEST, MicrophoneInput("testsrc"), VideoInput(film)) as feeds:
+        opus = "audio/opus;rate=48000;channels="
+        assert told(feeds) == [
+            (1, "video", "video", "video/h264"),
+            (2, "audio", "audio", opus + "2"),
+            (3, "video-2", "video", "video/h264"),
+            (4, "audio-2", "audio", opus + "1"),
+            (5, "video-3", "video", "video/h264"),
+            (6, "audio-3", "audio", opus + "2"),
+        ]
+        assert feeds[0].figures()["source"] == film
+
+
+def test_sound_beside_named_pictures_is_named_after_them(film: str) -> None:
+    with opened(VideoInput(film, track="film"), VideoInput(film, sound=False)) as feeds:
+        assert [feed.track.spec.name for feed in feeds] == ["film", "film-audio", "video"]
+
+
+def test_copies_are_declared_as_what_they_are(film: str) -> None:
+    with opened(VideoInput(film, copy=True), VideoInput(film, copy=True, sound=False)) as feeds:
+        assert told(feeds) == [
+            (1, "video", "video", "video/h264"),
+            (2, "audio", "audio", "audio/aac;rate=48000;channels=2"),
+            (3, "video-2", "video", "video/h264"),
+        ]
+        assert feeds[0].figures()["copied"]
+        assert feeds[0].figures()["size"] == "320x240"
+
+
+def test_a_file_of_sound_alone_gives_a_track_of_sound(tmp_path: Path) -> None:
+    tone = str(write_tone(tmp_path / "tone.wav"))
+    with opened(VideoInput(tone), VideoInput(tone, copy=True, track="raw")) as feeds:
+        assert told(feeds) == [
+            (1, "audio", "audio", "audio/opus;rate=48000;channels=1"),
+            (2, "raw", "audio", "audio/pcm;format=s16le;rate=48000;channels=1"),
+        ]
+    with pytest.raises(MediaError, match=r"no video in .*only audio"):
+        open_feeds([VideoInput(tone, sound=False)], "p", PublishSettings(), Clock(), 0)
+
+
+def test_what_is_refused_leaves_no_thread(film: str, tmp_path: Path) -> None:
+    other = str(write_video(tmp_path / "other.mp4", 5, codec="mpeg4"))
+    for inputs in (
+        [VideoInput(film), VideoInput("/no/such")],
+        [VideoInput(film), VideoInput(film, track="a"), VideoInput(film, track="a-audio")],
+        [VideoInput(film), VideoInput(other, copy=True)],
+    ):
+        with pytest.raises((MediaError, UsageError)):
+            open_feeds(inputs, "p", PublishSettings(), Clock(), 0)
+    for thread in readers():
+        thread.join(10)
+    assert readers() == []
+
+
+def test_every_kind_of_input_has_a_name() -> None:
+    inputs: list[Input] = [
+        ScreenInput("1"),
+        MicrophoneInput(),
+        FileInput((Path("a"),)),
+        ScreenInput("2"),
+    ]
+    assert track_names(inputs) == ["screen", "audio", "file", "screen-2"]
+    with pytest.raises(UsageError, match="same name"):
+        name_tracks([(Kind.VIDEO, "a"), (Kind.AUDIO, "a")])
