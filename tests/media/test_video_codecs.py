@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from contextlib import suppress
 from fractions import Fraction
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -171,6 +174,28 @@ def flat(encoder: str, width: int, height: int) -> bytes:
     frame.pts = 0
     (unit, *_) = context.encode(frame) or context.encode(None)
     return bytes(unit)
+
+
+@pytest.mark.tool("ffprobe")
+@pytest.mark.parametrize(("codec", "extension"), [("h264", ".h264"), ("av1", ".obu")])
+def test_objects_one_after_another_are_a_stream(codec: str, extension: str, tmp_path: Path) -> None:
+    path = tmp_path / f"track{extension}"
+    path.write_bytes(b"".join(one.payload for one in coded(codec, count=12)))
+    entries = "stream=codec_name,width,height,pix_fmt,color_space,r_frame_rate,nb_read_frames"
+    told = subprocess.run(
+        ["ffprobe", "-v", "error", "-count_frames", "-show_entries", entries, "-of", "json", path],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert told.stderr == ""
+    (stream,) = json.loads(told.stdout)["streams"]
+    assert (stream["codec_name"], stream["width"], stream["height"]) == (codec, 320, 240)
+    assert (stream["pix_fmt"], stream["color_space"]) == ("yuv420p", "smpte170m")
+    assert stream["nb_read_frames"] == "12"
+    if codec == "h264":
+        assert stream["r_frame_rate"] == "30/1"
 
 
 @pytest.mark.parametrize("codec", ["vp9", "av1"])
