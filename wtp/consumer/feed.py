@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from wtp.clock import monotonic_us
 from wtp.consumer.item import read_place
-from wtp.consumer.join import EMPTY, Entry, join_live, newest_entry
+from wtp.consumer.join import EMPTY, Entry, Newest, join_live, newest_entry
 from wtp.consumer.ports import Broker, Message, Start, Subscription, SubscriptionKind
 from wtp.errors import BrokerError, BrokerUnavailable, WtpError
 
@@ -49,6 +50,11 @@ class Feed:
         reading: How.
         take: Gets each message in order and whether it was published after joining.
         note: Is told what happens.
+
+    Attributes:
+        quick: Tells the newest entry of a topic sooner than the broker's client; may stay None.
+        catching_up: Whether what is handed on only leads to the present: from the last key frame
+            to where reading joined.
     """
 
     def __init__(
@@ -60,6 +66,8 @@ class Feed:
         note: Callable[[str], None],
     ) -> None:
         self.topic = topic
+        self.quick: Newest | None = None
+        self.catching_up = False
         self._broker, self._reading = broker, reading
         self._take, self._note = take, note
         self._subscription: Subscription | None = None
@@ -86,7 +94,8 @@ class Feed:
             self._newest = await self._newest_known()
             self._subscription = await self._subscribe(start)
         elif start == "latest" and reading.key_frames:
-            joined = await join_live(self._broker, self.topic, queue=queue)
+            joined = await join_live(self._broker, self.topic, queue=queue, quick=self.quick)
+            self.catching_up = bool(joined.first)
             self._subscription = joined.reader
             self._first, self._newest = joined.first, joined.last
         else:
@@ -122,6 +131,7 @@ class Feed:
         first, self._first = self._first, []
         for message in first:
             await self._hand_on(message)
+        self.catching_up = False
         while True:
             assert self._subscription is not None  # noqa: S101 - run follows open
             try:
@@ -158,6 +168,10 @@ class Feed:
                 pause_s = min(pause_s * 2, LAST_RETRY_S)
             else:
                 return
+
+    def behind(self) -> Counter[str]:
+        """Messages that lead to the present and were not handed on yet, by track."""
+        return Counter(message.key for message in self._first) if self.catching_up else Counter()
 
     def ack(self, message: Message) -> None:
         """Acknowledge a message; nothing happens without a durable subscription."""

@@ -63,6 +63,8 @@ class Item:
         instance: The publisher run it comes from; empty when unknown.
         live: Whether it was published after the consumer joined: only then its arrival says
             something about latency.
+        catching_up: Whether it is only needed to decode what follows: it lies between the last key
+            frame and the place where reading joined.
         receive_us: When it arrived, Unix µs in the clock of its stamps; None when unknown.
         clock_error_us: Bound on the error of `receive_us` minus its capture stamp; None: unknown.
         wall_anchor_us: The wall clock minus CLOCK_MONOTONIC when it was read.
@@ -77,6 +79,7 @@ class Item:
     live: bool
     receive_us: int | None
     clock_error_us: int | None
+    catching_up: bool = False
     wall_anchor_us: int = field(default_factory=lambda: wall_us() - monotonic_us())
 
     @property

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from wtp.consumer.item import read_place, startable
 from wtp.consumer.ports import Broker, Message, Subscription
-from wtp.errors import BrokerError
+from wtp.errors import BrokerError, WtpError
 
 STEPS_BACK = (128, 640, 3200)
 """Messages to go back: two groups of the default length, several of several tracks, the longest."""
@@ -27,12 +28,20 @@ ALIVE_MS = 5_000
 SILENCE_S = 2.0
 """A reader that gets nothing for so long has caught up, whatever the newest position said."""
 
+QUICK_S = 0.25
+"""How long the admin API may take to tell the newest place before the client is asked."""
+QUICK_SILENCE_S = 0.5
+"""Nothing for so long behind a place that the admin API told: it speaks of another broker."""
+
 MAX_HELD_BYTES = 64 * 1024 * 1024
 """Payload bytes held while going back; above, the tracks that need most begin later."""
 
 
 Entry = tuple[int, int]
 """Ledger and entry; the messages of one batch share them."""
+
+Newest = Callable[[str], Awaitable[Entry]]
+"""The admin API's `last_message_id`: the newest entry of a topic, negative without one."""
 
 
 @dataclass(slots=True)
@@ -59,12 +68,15 @@ class Gathering:
         self.keyless: set[str] = set()
         self.seen = 0
         self.first_ms: int | None = None
+        self.first_ledger = -1
         self._bytes = 0
 
     def add(self, message: Message) -> None:
         """Take the next message, in the topic's order."""
         self.seen += 1
-        self.first_ms = message.publish_ms if self.first_ms is None else self.first_ms
+        if self.first_ms is None:
+            self.first_ms = message.publish_ms
+            self.first_ledger = read_place(message.position)[0]
         track = message.key
         self.newest_ms[track] = message.publish_ms
         if startable(message):
@@ -97,33 +109,83 @@ class Gathering:
         return sorted(chosen, key=lambda message: read_place(message.position))
 
 
-async def join_live(client: Broker, topic: str, *, queue: int) -> Joined:
+async def join_live(
+    client: Broker, topic: str, *, queue: int, quick: Newest | None = None
+) -> Joined:
     """Join a topic of pictures live, beginning at the last key frame of each track.
 
     Args:
         client: The broker.
         topic: Full name of a topic or of one partition.
         queue: Messages the reader's own queue holds.
+        quick: Tells the newest entry sooner than the client, which seeks for it and takes 0.1 s.
 
     Raises:
         BrokerError: The topic cannot be read.
     """
+    told = await _told(topic, quick)
+    if told is not None:
+        joined = await _join_behind(client, topic, told, queue, QUICK_SILENCE_S)
+        if joined is not None:
+            return joined
     newest = await newest_entry(client, topic)
     if newest is None:
         return Joined(await client.reader(topic, start="latest", queue=queue))
     if newest == EMPTY:
         return Joined(await client.reader(topic, start="earliest", queue=queue))
+    joined = await _join_behind(client, topic, newest, queue, SILENCE_S, certain=True)
+    assert joined is not None  # noqa: S101 - a certain place is taken as it is
+    return joined
+
+
+async def _join_behind(
+    client: Broker,
+    topic: str,
+    newest: Entry,
+    queue: int,
+    silence_s: float,
+    *,
+    certain: bool = False,
+) -> Joined | None:
+    """Go back from the newest entry.
+
+    Args:
+        client: The broker.
+        topic: Full name.
+        newest: Where to stop.
+        queue: Messages the reader's own queue holds.
+        silence_s: When nothing more is expected.
+        certain: Whether the place is this broker's; else what is read has to confirm it.
+
+    Returns:
+        None when the place turned out to be none of this topic.
+    """
     ledger, entry = newest
     for back in STEPS_BACK:
         start = max(0, entry - back)
         reader = await client.reader(topic, start=f"{ledger}:{start}", queue=queue)
-        found = await _gather(reader, newest)
+        found = await _gather(reader, newest, silence_s=silence_s)
+        if not certain and found.first_ledger != ledger:
+            await reader.close()
+            return None
         if found.complete or start == 0 or back == STEPS_BACK[-1]:
             break
         await reader.close()
     if start == 0 and not found.complete:
         found = await _gather_by_time(reader, newest, found)
     return Joined(reader, found.messages(), newest)
+
+
+async def _told(topic: str, quick: Newest | None) -> Entry | None:
+    """The newest entry by the admin API; None when it does not tell, or there is none."""
+    if quick is None or topic.startswith("non-persistent://"):
+        return None
+    try:
+        async with asyncio.timeout(QUICK_S):
+            newest = await quick(topic)
+    except (WtpError, TimeoutError):
+        return None
+    return newest if min(newest) >= 0 else None
 
 
 EMPTY = (-1, -1)
@@ -149,7 +211,9 @@ async def _gather_by_time(reader: Subscription, newest: Entry, found: Gathering)
     return await _gather(reader, newest, sought=True)
 
 
-async def _gather(reader: Subscription, newest: Entry, *, sought: bool = False) -> Gathering:
+async def _gather(
+    reader: Subscription, newest: Entry, *, sought: bool = False, silence_s: float | None = None
+) -> Gathering:
     """Read up to the newest place.
 
     Args:
@@ -157,11 +221,13 @@ async def _gather(reader: Subscription, newest: Entry, *, sought: bool = False) 
         newest: Where to stop, inclusive.
         sought: Whether the reader has just gone back: newer messages that it had already taken
             come again and are left out.
+        silence_s: When nothing more is expected; `SILENCE_S` by default.
     """
     found = Gathering()
+    patience_s = SILENCE_S if silence_s is None else silence_s
     while True:
         try:
-            async with asyncio.timeout(SILENCE_S):
+            async with asyncio.timeout(patience_s):
                 message = await reader.receive()
         except TimeoutError:
             return found

@@ -2,17 +2,24 @@
 
 Live: a full queue gives up its oldest group, as far as the next object that can be decoded, so that
 what remains is newer and decodes. Otherwise whoever fills it waits, and the broker keeps the rest.
+
+What leads from a key frame to the present is no use in part: it is held whole, however many objects
+it is. When much of it is left and a newer key frame of its track is there, it goes.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 
 from wtp.consumer.item import Item
 
 MAX_ITEMS = 120
 """Four seconds of video at 30 a second; two groups of the default length."""
+
+FEW = 60
+"""Objects that lead to the present and are quicker decoded than worth dropping: a default group."""
 
 MAX_BYTES = 64 * 1024 * 1024
 
@@ -33,6 +40,7 @@ class Pending:
         self._max_items, self._max_bytes = max_items, max_bytes
         self._items: deque[Item] = deque()
         self._bytes = 0
+        self._catching_up = 0
         self._broken: set[str] = set()
         self._closed = False
         self._arrived = asyncio.Event()
@@ -42,7 +50,7 @@ class Pending:
         return len(self._items)
 
     def _over(self, more_bytes: int) -> bool:
-        full = len(self._items) >= self._max_items
+        full = len(self._items) - self._catching_up >= self._max_items
         return bool(self._items) and (full or self._bytes + more_bytes > self._max_bytes)
 
     async def put(self, item: Item) -> list[Item]:
@@ -51,11 +59,14 @@ class Pending:
         Returns:
             The items that were dropped for it, itself included when it is one.
         """
-        while not self.live and not self._closed and self._over(item.size_bytes):
+        drops = self.live and not item.catching_up
+        while not drops and not self._closed and self._over(item.size_bytes):
             self._left.clear()
             await self._left.wait()
         dropped: list[Item] = []
-        while self.live and self._over(item.size_bytes):
+        if drops and self._catching_up and item.startable:
+            dropped += self._overtaken(item.track)
+        while drops and self._over(item.size_bytes):
             dropped += self._give_up()
         if item.track in self._broken:
             if not item.startable:
@@ -63,8 +74,22 @@ class Pending:
             self._broken.discard(item.track)
         self._items.append(item)
         self._bytes += item.size_bytes
+        self._catching_up += item.catching_up
         self._arrived.set()
         return dropped
+
+    def _overtaken(self, track: str) -> list[Item]:
+        """Take out all of a track that is far from caught up: a newer key frame is there."""
+        if sum(item.catching_up and item.track == track for item in self._items) <= FEW:
+            return []
+        dropped = [item for item in self._items if item.track == track]
+        self._items = deque(item for item in self._items if item.track != track)
+        self._forget(dropped)
+        return dropped
+
+    def _forget(self, items: Sequence[Item]) -> None:
+        self._bytes -= sum(item.size_bytes for item in items)
+        self._catching_up -= sum(item.catching_up for item in items)
 
     def _give_up(self) -> list[Item]:
         """Take out the oldest item and those of its track that need it."""
@@ -76,7 +101,7 @@ class Pending:
             whole = whole or (item.track == track and item.startable)
             (kept if whole or item.track != track else dropped).append(item)
         self._items = kept
-        self._bytes -= sum(item.size_bytes for item in dropped)
+        self._forget(dropped)
         if not whole:
             self._broken.add(track)
         return dropped
@@ -89,7 +114,7 @@ class Pending:
             self._arrived.clear()
             await self._arrived.wait()
         taken = [self._items.popleft() for _ in range(min(at_most, len(self._items)))]
-        self._bytes -= sum(item.size_bytes for item in taken)
+        self._forget(taken)
         self._left.set()
         return taken
 
@@ -103,5 +128,5 @@ class Pending:
         """Take out everything that is left."""
         left = list(self._items)
         self._items.clear()
-        self._bytes = 0
+        self._bytes = self._catching_up = 0
         return left

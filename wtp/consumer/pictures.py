@@ -59,7 +59,8 @@ class Decoded:
     """Decodes one track at a time and shows its newest picture.
 
     Another track has its turn when the one on show falls silent. After a gap it waits for a key
-    frame rather than show a broken picture. Of messages that are not ours it decodes what looks
+    frame rather than show a broken picture. Pictures that only lead to the present are not shown,
+    except the last one when nothing follows. Of messages that are not ours it decodes what looks
     like a picture; their positions in the topic tell of gaps.
 
     Args:
@@ -77,6 +78,7 @@ class Decoded:
         self._places: dict[str, Place] = {}
         self._track: str | None = None
         self._last_us = 0
+        self._withheld: tuple[Picture, Item] | None = None
 
     def open(self) -> None:
         """Make the screen ready."""
@@ -89,9 +91,12 @@ class Decoded:
         for item in items:
             reason, pictures = self._decode(item)
             reasons.append(reason)
-            if pictures:
+            if pictures and item.catching_up:
+                self._withheld = pictures[-1], item
+            elif pictures:
                 newest = pictures[-1], item
         if newest:
+            self._withheld = None
             self._screen.show(*newest)
         elif any(reason == "no-key" for reason in reasons):
             self._screen.say("Waiting for a key frame.")
@@ -149,6 +154,9 @@ class Decoded:
 
     def idle(self) -> None:
         """Look after the screen."""
+        if self._withheld is not None:
+            withheld, self._withheld = self._withheld, None
+            self._screen.show(*withheld)
         self._screen.idle()
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -14,6 +15,8 @@ from wtp.config.schema import BrokerSettings, Settings
 from wtp.consumer.feed import Feed
 from wtp.consumer.history import HistoryFeed
 from wtp.consumer.item import Item, read_object
+from wtp.consumer.join import Newest
+from wtp.consumer.keyframe import shorten
 from wtp.consumer.latency import ArrivalClock, clock_url, measure, total_error_us
 from wtp.consumer.output import Finished, Nowhere, Output, figures_of
 from wtp.consumer.pending import Pending
@@ -54,6 +57,7 @@ class Consumer:
         via: `pulsar`, or `pulsar-ws` for the broker's WebSocket API.
         broker: Makes the broker's client from a URL, for tests.
         directory: Makes the admin API's client from a URL, or None; for tests.
+        ask_key: Ask the request's router for a key frame when a long group was joined.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Consumer:
         via: Via = "pulsar",
         broker: Callable[[str], Broker] | None = None,
         directory: Callable[[str], contextlib.AbstractAsyncContextManager[Directory]] | None = None,
+        ask_key: bool = True,
     ) -> None:
         self.settings, self.request = settings, request
         self.output: Output = output or Nowhere()
@@ -77,6 +82,7 @@ class Consumer:
         self.filtered = 0
         """Messages of another kind, publisher or track than asked for; not counted elsewhere."""
         self.state = "starting"
+        self._ask_key = ask_key
         self.topics: tuple[str, ...] = ()
         self._url = _url(settings.broker, via)
         self._make_broker = broker or partial(_connect, settings.broker, via)
@@ -175,8 +181,8 @@ class Consumer:
     async def _read(self, ready: Callable[[dict[str, Any]], None]) -> None:
         """Find the topic, join it, read until cancelled."""
         self.state = "waiting"
-        url = self._url
-        await reach(url, wait=self.request.wait, note=LOGGER.info)
+        url, request = self._url, self.request
+        await reach(url, wait=request.wait, note=LOGGER.info)
         self._broker = self._make_broker(url)
         await self._join(self._broker)
         self.state = "reading"
@@ -185,6 +191,9 @@ class Consumer:
         if self.request.duration_s:
             asyncio.get_running_loop().call_later(self.request.duration_s, self.stop)
         async with asyncio.TaskGroup() as group:
+            if request.router and self._ask_key and self._pending.live:
+                behind = sum((feed.behind() for feed in self._feeds.values()), Counter[str]())
+                group.create_task(shorten(behind, request.router, request.trust))
             for feed in self._feeds.values():
                 group.create_task(feed.run())
             group.create_task(self._watch())
@@ -196,7 +205,9 @@ class Consumer:
             while True:
                 found = await locate(self.topic, directory, wait=request.wait, note=LOGGER.info)
                 try:
-                    await self._open(broker, found.topics, fresh=waited or found.fresh)
+                    quick = getattr(directory, "last_message_id", None)
+                    fresh = waited or found.fresh
+                    await self._open(broker, found.topics, fresh=fresh, quick=quick)
                 except NotFound as error:
                     if not request.wait:
                         raise
@@ -207,7 +218,9 @@ class Consumer:
                 else:
                     return
 
-    async def _open(self, broker: Broker, topics: Sequence[str], *, fresh: bool) -> None:
+    async def _open(
+        self, broker: Broker, topics: Sequence[str], *, fresh: bool, quick: Newest | None
+    ) -> None:
         reading = self.request.joining
         make: Callable[..., Feed] = Feed
         if self.request.history:
@@ -217,6 +230,7 @@ class Consumer:
         }
         self._joined_us = monotonic_us()  # what is published from here on is live
         for feed in feeds.values():
+            feed.quick = quick
             await feed.open(fresh=fresh)
         self._feeds, self.topics = feeds, tuple(topics)
 
@@ -245,7 +259,7 @@ class Consumer:
         while self._complete():
             self._room.clear()
             await self._room.wait()
-        item = self._item(message, live)
+        item = self._item(message, live, catching_up=feed.catching_up)
         if live and not self._warm:
             self._warm = True
             loop = asyncio.get_running_loop()
@@ -260,7 +274,7 @@ class Consumer:
         count = self.request.count
         return bool(count) and self.ledger.delivered + self.ledger.in_flight >= count
 
-    def _item(self, message: Message, live: bool) -> Item:
+    def _item(self, message: Message, live: bool, *, catching_up: bool) -> Item:
         obj, fault = read_object(message)
         properties = message.properties
         arrival_us, error_us = self.clock.arrival(
@@ -276,6 +290,7 @@ class Consumer:
             live=live and not (obj is not None and obj.replayed),
             receive_us=arrival_us if obj else None,
             clock_error_us=total_error_us(error_us, properties.get("clock_error_us")),
+            catching_up=catching_up,
         )
 
     async def _write(self) -> None:
