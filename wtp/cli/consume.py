@@ -30,6 +30,7 @@ from wtp.model import Kind
 
 if TYPE_CHECKING:
     from wtp.config.schema import Settings
+    from wtp.consumer.mux import MuxConsumer
     from wtp.consumer.output import Output
 
 app = typer.Typer()
@@ -146,7 +147,8 @@ def consume(
         typer.Option(
             "--mux",
             rich_help_panel=WHERE,
-            help="Pictures and sound of one publisher together, in a container on standard output.",
+            help="Pictures and sound of one publisher together on standard output: wtp consume "
+            "--mux mpegts | ffplay -",
         ),
     ] = None,
     save: reading.SaveTo = None,
@@ -228,11 +230,17 @@ def consume(
         router=router or "",
         trust=clock_trust(router or "", cert_hash, ca, insecure, certs_folder(settings)),
     )
-    output_ = where.output(settings, lambda: consumer.brief(), child, files=count)
-    consumer = Consumer(settings, request, output_, via=via.value)
+    role: Consumer | MuxConsumer
+    if mux:
+        from wtp.consumer.mux import MuxConsumer
+
+        role = MuxConsumer(settings, request, mux.value, force=force, via=via.value)
+    else:
+        output_ = where.output(settings, lambda: consumer.brief(), child, files=count)
+        role = consumer = Consumer(settings, request, output_, via=via.value)
     talks = where.talks and sys.stdout.isatty()
     run_role(
-        consumer,
+        role,
         child=child,
         quiet=quiet,
         log_level=settings.logging.level,

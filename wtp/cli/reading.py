@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WHAT, WHERE, CLOCK = "What to read", "Where it goes", "Clock"
 PICTURES = frozenset({Kind.VIDEO, Kind.SCREEN})
+MEDIA = PICTURES | {Kind.AUDIO}
 
 
 class Format(StrEnum):
@@ -57,7 +58,8 @@ RawTo = Annotated[
     typer.Option(
         metavar="-|PATH",
         rich_help_panel=WHERE,
-        help="Bare payloads of one track to a pipe or file.",
+        help="One track to a pipe or file, as ffplay - and ffmpeg -i - open it: H.264, JPEG, AAC "
+        "bare, VP8, VP9 and AV1 as IVF, Opus as Ogg, PCM as WAV; other kinds bare.",
     ),
 ]
 SaveTo = Annotated[
@@ -264,7 +266,11 @@ class Where:
 
         if self.raw:
             sink = outputs.Sink(self.raw, force=self.force, binary=self.kinds != (Kind.CHAT,))
-            return outputs.Raw(sink, lossless=lossless)
+            if MEDIA.isdisjoint(self.kinds or MEDIA):
+                return outputs.Raw(sink, lossless=lossless)
+            from wtp.consumer.containers import raw_output
+
+            return raw_output(sink, lossless=lossless)
         if self.save is not None and self.receives:
             from wtp.consumer.files import Receive
 
