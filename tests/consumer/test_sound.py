@@ -109,3 +109,14 @@ def test_what_cannot_be_decoded_is_said_once(caplog: pytest.LogCaptureFixture) -
         "default/cam/audio: audio/odd cannot be decoded here. Install it."
     ]
     assert room.play.take([item(message(1))]) == ["not-sound"]
+
+
+def test_how_long_sound_takes_is_said_once_it_has_settled(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    room = Room(delay=20)
+    room.play.take([heard(n) for n in range(1, 400)])
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0].startswith("Playing default/cam/audio: audio/pcm, 48000 Hz")
+    assert said[1].startswith("playing  delay ")
+    assert said[2].startswith("The delay of 20 ms is too short: sound needs about")
+    assert len(said) == 3

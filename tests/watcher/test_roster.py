@@ -133,3 +133,12 @@ def test_the_figures_of_a_room_are_told_by_publisher_and_track() -> None:
     assert set(cam["tracks"]) == {"default/cam/audio", "default/cam/video"}
     roster.close()
     assert roster.ledger().dropped["stopped"] == 4
+
+
+def test_a_fixed_delay_that_is_too_short_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    roster = make(20)
+    offer(roster, sounds(50))
+    for _ in range(3):
+        roster.expire(1_500_000)
+    (record,) = caplog.records
+    assert "20 ms is too short for cam, which needs about 35 ms" in record.getMessage()

@@ -36,6 +36,7 @@ YOUNG_US = 3_000_000
 OVER_FLOOR_US = 60_000
 """When the way alone takes longer than the limit, the delay may be so much above it."""
 
+SMOOTHING = 32
 STEP_US = 20_000
 """A clock offset that differs by more has stepped; less is noise of its estimate."""
 
@@ -99,13 +100,14 @@ class Delay:
     Attributes:
         target_us: The delay now; 0 before the first object.
         late: Objects that came after their time.
+        need_us: What objects needed lately, smoothed.
     """
 
     def __init__(self, wanted: Literal["auto"] | int = "auto", max_ms: int = 1000) -> None:
         self._fixed = wanted != "auto"
         self._max_us = max_ms * 1000
         self.target_us = 0 if wanted == "auto" else wanted * 1000
-        self.late = 0
+        self.late = self.need_us = 0
         self._slots: deque[tuple[int, int]] = deque(maxlen=SLOTS)
         self._slot_began_us = self._began_us = 0
         self._ceiling_us = 0
@@ -120,6 +122,7 @@ class Delay:
             cost_us: What decoding it and handing it to the device takes.
         """
         need_us = arrival_us - capture_us + cost_us
+        self.need_us += (need_us - self.need_us) // (SMOOTHING if self.need_us else 1)
         if self.target_us and need_us > self.target_us:
             self.late += 1
         if self._fixed:
@@ -131,6 +134,11 @@ class Delay:
         self._slots.append((min(low, need_us), max(high, need_us)))
         step_us = min(need_us + MARGIN_US, self._ceiling_us)
         self.target_us = min(limit_us, max(self.target_us, step_us, self._covered_us()))
+
+    @property
+    def too_short(self) -> bool:
+        """Whether a fixed delay is shorter than objects need on the average."""
+        return self._fixed and self.need_us > self.target_us
 
     def _covered_us(self) -> int:
         """What the delay has to be for all but the worst half-seconds."""

@@ -29,6 +29,8 @@ JITTER_US = 5_000
 FIRST_LATENCY_US = 25_000
 """Of a speaker, until it has told its own."""
 
+SETTLED_US = 3_000_000
+
 LOGGER = logging.getLogger("wtp.consumer")
 
 
@@ -106,7 +108,7 @@ class Play:
         self._timeline = Timeline()
         self._run = ("", "")
         self._refused = ""
-        self._last_us = 0
+        self._last_us = self._tell_us = 0
 
     def open(self) -> None:
         """See that sound can be played at all; the speaker is opened with the first object.
@@ -148,7 +150,20 @@ class Play:
         if item.live:
             self._delay.arrived(capture_us, at_us, sound_cost_us(self._speaker))
         self.voice.put(Sound(item.obj.seq, capture_us, item.message.payload))
+        if self._tell_us and at_us > self._tell_us:
+            self._tell_us = 0
+            self._tell()
         return ""
+
+    def _tell(self) -> None:
+        """Say once, when it has settled, how long sound takes."""
+        LOGGER.info("%s", self.brief())
+        if self._delay.too_short:
+            LOGGER.warning(
+                "The delay of %d ms is too short: sound needs about %d ms. Leave watch.delay out.",
+                self._delay.target_us // 1000,
+                self._delay.need_us // 1000,
+            )
 
     def _begin(self, item: Item, content_type: str) -> bool:
         """Begin a run of a track: another publisher's run or format than before."""
@@ -171,6 +186,7 @@ class Play:
         if speaker is None:
             self._speaker = self._make_speaker(self._pull, *form)
             self._speaker.open()
+        self._tell_us = item.message.receive_monotonic_us + SETTLED_US
         LOGGER.info(
             "Playing %s: %s, %d Hz, channels %d.", escape(item.track), item.content_type, *form
         )

@@ -36,7 +36,7 @@ SMOOTHING = 0.05
 STEP_US = 30_000
 """When a callback is off the line by more, the line begins anew."""
 
-SILENT_US = 1_000_000
+SILENT_US = 2_000_000
 """A speaker that does not call back for so long is lost."""
 
 LOOK_S = 0.25

@@ -12,8 +12,8 @@ from typing import Any
 
 from wtp.metrics import Latency, Ledger
 
-MAX_PICTURES = 300
-"""Encoded pictures that wait at most: ten seconds of 30 a second, five groups of the default."""
+MAX_PICTURES = 1200
+"""Encoded pictures that wait at most: two groups of the largest size that can be asked for."""
 
 MAX_BYTES = 48 * 1024 * 1024
 

@@ -33,12 +33,15 @@ Administer = Callable[[], contextlib.AbstractAsyncContextManager[Directory]]
 class Into:
     """A consumer's output that hands every object on, on the loop.
 
+    It never blocks, so nothing has to be dropped before it: a long group that is read back at the
+    start arrives whole.
+
     Args:
         take: Takes one; returns why it was left out.
     """
 
     inline = True
-    lossless = False
+    lossless = True
     idle_s = 0.0
 
     def __init__(self, take: Callable[[Item], str]) -> None:
@@ -189,9 +192,10 @@ class RoomReading:
                     raise await self._no_room(directory) from None
                 continue
             except (BrokerError, Refused) as error:
-                if first and kind is self.kinds[0]:
+                if first and not found:
                     LOGGER.info("The admin API cannot be asked for topics: %s", error.message)
-                found.append(kind)
+                if first or not self.consumers:
+                    found.append(kind)
                 continue
             # A non-persistent topic is listed only while somebody uses it.
             if str(topic) in listed[space] or not topic.persistent:

@@ -76,6 +76,7 @@ class Publisher:
         self.sync = SyncMeter()
         self.tracks: dict[str, Track] = {}
         self.shown_delay_us: int | None = None
+        self.warned = False
 
     def show_delay_us(self, now_us: int) -> int:
         """From capture to show of its pictures: that of its sound while there is some.
@@ -222,6 +223,19 @@ class Roster:
                         self._leave(publisher, track)
                 if not publisher.tracks:
                     del self.publishers[publisher.name]
+                elif publisher.delay.too_short and not publisher.warned:
+                    publisher.warned = True
+                    self._warn(publisher)
+
+    @staticmethod
+    def _warn(publisher: Publisher) -> None:
+        LOGGER.warning(
+            "The delay of %d ms is too short for %s, which needs about %d ms: pictures come late"
+            " and sound not at all. Leave --delay out.",
+            publisher.delay.target_us // 1000,
+            escape(publisher.name),
+            publisher.delay.need_us // 1000,
+        )
 
     def close(self) -> None:
         """Let everybody leave."""
