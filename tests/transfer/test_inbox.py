@@ -219,11 +219,12 @@ def test_a_name_that_is_taken_is_refused_also_in_another_case(
 
 def test_force_replaces_a_file_but_no_folder(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("mine")
+    (tmp_path / "X").write_text("another")
     (tmp_path / "d").mkdir()
     with receiving(tmp_path, force=True) as inbox:
         give(inbox, [*Sent("x", b"new").all, *Sent("d", b"new").all])
         assert inbox.figures()["refused"] == 1
-    assert files_in(tmp_path) == {"x": b"new"}
+    assert files_in(tmp_path) == {"x": b"new", "X": b"another"}
     assert left_over(tmp_path) == []
 
 

@@ -34,6 +34,7 @@ class Router:
         self.query = {"room": room}
         self.objects: list[Object] = []
         self.reached = asyncio.Event()
+        self.refuses: set[int] = set()
         self._feed = feed
         self._most = most
         self._parser = ObjectParser()
@@ -51,7 +52,9 @@ class Router:
             asyncio.get_running_loop().call_soon(self._receipt, one.obj.seq)
 
     def _receipt(self, seq: int) -> None:
-        if self._most is None or seq <= self._most:
+        if seq in self.refuses:
+            self._feed.track.rejected(seq, "too-large", "It is too large.")
+        elif self._most is None or seq <= self._most:
             self._feed.track.receipt(seq)
         if seq == self._most:
             self.reached.set()
@@ -177,6 +180,35 @@ async def test_a_file_changed_since_is_sent_from_its_start(tmp_path: Path) -> No
     await break_off(path, after=5)
     file_of(tmp_path, "x.bin", 900, 2)
     assert (await send(path)).parts()[:2] == ["file", "0"]
+
+
+async def test_a_file_with_a_refused_chunk_is_sent_whole_by_the_next_run(tmp_path: Path) -> None:
+    bad, good = file_of(tmp_path, "bad", 1000), file_of(tmp_path, "good", 300)
+    feed = feed_of(bad, good)
+    Router(feed).refuses = {5}
+    await feed.run()
+    feed.close()
+    feed.track.close()
+    assert feed.figures()["transfer"]["done"] == 1
+    assert feed.track.refused == 1
+    assert (await send(bad, good)).parts() == ["file", *"0123456789", "end"]
+
+
+async def test_chunks_are_as_large_as_the_way_allows(tmp_path: Path) -> None:
+    path = file_of(tmp_path, "x.bin", 3 << 20)
+    sizes = []
+    for query in ({"room": "den"}, None):
+        feed = FilesFeed((path,), 1, "file", PublishSettings(), Clock())
+        router = Router(feed)
+        if query is None:  # straight to a topic: there is no session
+            feed.track.place = None
+        await feed.run()
+        feed.close()
+        feed.track.close()
+        sizes.append([len(o.payload) for o in router.objects[1:-1]])
+        receive(tmp_path / f"in{len(sizes)}", router)
+        assert files_in(tmp_path / f"in{len(sizes)}") == {"x.bin": path.read_bytes()}
+    assert sizes == [[1 << 20] * 3, [1 << 19] * 6]
 
 
 async def test_another_room_knows_nothing_of_it(tmp_path: Path) -> None:

@@ -29,7 +29,9 @@ from wtp.publisher.session import TrackSpec
 from wtp.transfer.names import shown
 from wtp.transfer.parts import (
     CONTENT_TYPE,
+    FILE,
     MAX_CHUNKS,
+    PART,
     Announcement,
     End,
     Void,
@@ -68,6 +70,7 @@ class FileTrack(ReliableTrack):
         self.settled: Callable[[str, int, int], None] = lambda file, chunks, size: None
         """Told of each receipted object: its file, the chunks that are there, its bytes."""
         self._marks: deque[tuple[int, str, int, int]] = deque()
+        self._lost: set[str] = set()
 
     async def send(self, payload: bytes, attributes: Mapping[str, str], chunks: int) -> None:
         """Take an object.
@@ -79,8 +82,10 @@ class FileTrack(ReliableTrack):
                 the whole file.
         """
         if await self.offer(payload, attributes):
-            size = len(payload) if attributes["part"] == "chunk" else 0
-            self._marks.append((self._last_seq, attributes["file"], chunks, size))
+            file = attributes[FILE]
+            size = len(payload) if attributes[PART] == "chunk" else 0
+            if file not in self._lost:
+                self._marks.append((self._last_seq, file, chunks, size))
 
     def attach(self, line: Line, last_seq: int) -> None:
         """The router took the track."""
@@ -100,7 +105,10 @@ class FileTrack(ReliableTrack):
         """The broker will never take this object: its file is not there, whatever follows."""
         super().rejected(seq, code, message)
         lost = {file for number, file, _, _ in self._marks if number == seq}
+        self._lost |= lost
         self._marks = deque(mark for mark in self._marks if mark[1] not in lost)
+        for file in lost:
+            self.settled(file, 0, 0)
 
 
 class FilesFeed:

@@ -25,7 +25,7 @@ class Place:
 
     Args:
         folder: Is there.
-        force: Whether files that are there may be replaced.
+        force: Whether files that are there, or differ only in case, may be replaced.
     """
 
     def __init__(self, folder: Path, *, force: bool) -> None:
@@ -156,11 +156,13 @@ class Place:
 
     def _same_case(self, parent: int, names: Names) -> None:
         """See that no other name there differs only in case: on some systems it would be it."""
+        if self._force:
+            return
         known = self._names(parent, names[:-1]).get(fold(names[-1]), names[-1])
         if known != names[-1] and _is_there(parent, known):
             raise UsageError(
                 f"{shown('/'.join(names))} differs from {shown(known)} only in case.",
-                hint="Rename one of them, or choose another folder for --save.",
+                hint="Choose another folder for --save, or --force: one may replace the other.",
                 code="file-exists",
             )
 
