@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from wtp.errors import StorageError
 from wtp.transfer import inbox as module
 from wtp.transfer import parts
 from wtp.transfer.inbox import Inbox
-from wtp.transfer.parts import Announcement, Void, write_announcement, write_void
+from wtp.transfer.parts import Announcement, Void, Written, write_announcement, write_void
 
 
 @contextmanager
@@ -348,3 +349,33 @@ def test_what_is_not_whole_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixt
     caplog.set_level(logging.INFO)
     with receiving(tmp_path):
         assert "big goes on: 6 of 10 chunks are missing (4-9)." in caplog.text
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_order_any_doubles_any_restarts_give_the_same_files(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    every = [Sent(f"d/{n}", noise(chance.randrange(1200), n)) for n in range(4)]
+    objects: list[tuple[str, Written]] = []
+    for number, sent in enumerate(every):
+        track = f"room/p{number % 2}/file"
+        chunks = [*sent.chunks, *chance.sample(sent.chunks, len(sent.chunks) // 2)]
+        chance.shuffle(chunks)
+        objects += [(track, one) for one in [sent.head, *chunks, sent.end]]
+    # What two publishers send is mixed; what one sends keeps its order.
+    lanes = [
+        [one for one in objects if one[0] == track] for track in ("room/p0/file", "room/p1/file")
+    ]
+    inbox = Inbox(tmp_path)
+    inbox.open()
+    try:
+        while any(lanes):
+            track, one = chance.choice([lane for lane in lanes if lane]).pop(0)
+            give(inbox, [one], track)
+            if chance.random() < 0.1:
+                inbox.close()
+                inbox = Inbox(tmp_path)
+                inbox.open()
+    finally:
+        inbox.close()
+    assert files_in(tmp_path) == {sent.name: sent.data for sent in every}
+    assert left_over(tmp_path) == []
