@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -201,7 +200,7 @@ def decoded(path: Path) -> Iterator[tuple[float, Any]]:
                 stream.codec_context.options = {"err_detect": "explode"}
         for packet in source.demux(video=0):
             for frame in packet.decode():
-                yield float(Fraction(frame.pts) * frame.time_base), frame
+                yield float((frame.pts or 0) * (frame.time_base or 0)), frame
 
 
 def heard(path: Path) -> tuple[float, Samples, int]:
@@ -214,7 +213,7 @@ def heard(path: Path) -> tuple[float, Samples, int]:
             samples = frame.to_ndarray().reshape(-1).astype(np.float64)
             if frame.format.name.startswith("flt"):
                 samples = samples * 32767
-            at = round(float(Fraction(frame.pts) * frame.time_base) * rate_hz)
+            at = round(float((frame.pts or 0) * (frame.time_base or 0)) * rate_hz)
             parts.append((at, samples.astype(np.int16)))
     begin = parts[0][0]
     whole = np.zeros((max(at + len(one) for at, one in parts) - begin, 1), np.int16)

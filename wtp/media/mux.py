@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -78,6 +79,7 @@ class Muxer:
         av = load_av()
         self._packet = av.Packet
         self._target = target
+        self._failed = False
         self.container = container
         with _errors(container):
             self._file = av.open(
@@ -181,17 +183,22 @@ class Muxer:
         try:
             self._file.mux_one(packet)
         except Exception as error:
+            self._failed = True
             with _errors(self.container):
                 raise error
         self._target.mark()
 
     def close(self) -> None:
-        """Complete the file.
+        """Complete the file; one that could not be written is left as it is.
 
         Raises:
             StorageError: The disk is full; what was written before is playable.
             BrokenPipeError: The reader has gone.
         """
+        if self._failed:
+            with contextlib.suppress(Exception):
+                self._file.close()
+            return
         if self._timed is not None:
             self._put_texts(self._timed.end(self._end_us))
         with _errors(self.container):

@@ -103,7 +103,7 @@ class Track:
         if new_type or (broken and not startable):
             self._waiting = True
         if self._waiting and not startable:
-            return NO_KEY
+            return self._refused or NO_KEY
         if startable and (self._waiting or piece.key):
             problem = self._look(piece, new_type, container)
             if problem:
