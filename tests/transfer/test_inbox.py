@@ -317,6 +317,57 @@ def test_two_receivers_do_not_share_a_folder(tmp_path: Path) -> None:
         pass
 
 
+def test_another_file_of_the_same_identity_begins_anew(tmp_path: Path) -> None:
+    old, new = Sent("x", noise(500), "ab" * 16), Sent("x", noise(450, 2), "ab" * 16)
+    with receiving(tmp_path) as inbox:
+        give(inbox, [old.head, *old.chunks])
+        assert give(inbox, [new.head, old.end]) == ["", "bad-part"]
+        give(inbox, [*new.chunks, new.end])
+    assert files_in(tmp_path) == {"x": new.data}
+
+
+def test_what_nobody_announced_ends_quietly(tmp_path: Path) -> None:
+    sent = Sent("x", b"x")
+    with receiving(tmp_path) as inbox:
+        assert give(inbox, [sent.end, write_void(Void(sent.file, "gone"))]) == ["not-announced"] * 2
+        (tmp_path / "x").write_text("mine")
+        assert give(inbox, sent.all) == ["refused-file"] * 3
+        assert give(inbox, [sent.head]) == ["refused-file"]
+        assert inbox.refused == 1
+
+
+def test_a_file_system_without_links_is_good_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", no_links)
+    with receiving(tmp_path) as inbox:
+        give(inbox, Sent("d/x", b"x").all)
+    assert files_in(tmp_path) == {"d/x": b"x"}
+
+
+def test_damaged_notes_of_an_earlier_run_are_left_out(tmp_path: Path) -> None:
+    sent = Sent("x", b"x")
+    with receiving(tmp_path) as inbox:
+        give(inbox, sent.all)
+    hidden = tmp_path / ".wtp-files"
+    with (hidden / "received.jsonl").open("a") as notes:
+        notes.write('no json\n{"key": "cut')
+    (hidden / ("0" * 32 + ".json")).write_text('{"track": 1}')
+    for _ in range(2):
+        with receiving(tmp_path) as inbox:
+            assert set(give(inbox, sent.all)) == {"here-already"}
+    assert len((hidden / "received.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_file_in_place_of_the_hidden_folder_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / ".wtp-files").write_text("x")
+    with pytest.raises(StorageError, match="is no folder"):
+        Inbox(tmp_path).open()
+
+
 def test_many_unfinished_files_keep_few_descriptors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

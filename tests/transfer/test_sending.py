@@ -12,7 +12,7 @@ import pytest
 from tests.transfer.files import files_in, noise
 from wtp.clock import Clock
 from wtp.config.schema import PublishSettings
-from wtp.errors import MediaError, UsageError
+from wtp.errors import MediaError, StorageError, UsageError
 from wtp.model import Object
 from wtp.publisher.files import FilesFeed
 from wtp.publisher.outgoing import Line
@@ -299,3 +299,29 @@ def test_a_journal_counts_as_far_as_it_is_whole(tmp_path: Path) -> None:
     again.open()
     again.remove()
     assert not spool.path.exists()
+
+
+async def test_a_full_disk_takes_the_journal_and_not_the_transfer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = file_of(tmp_path, "x.bin", 1000)
+
+    def full(*_: object) -> None:
+        raise StorageError("No space left on device.")
+
+    monkeypatch.setattr(Spool, "write", full)
+    monkeypatch.setattr("wtp.publisher.files.NOTE_S", 0.0)
+    assert len((await send(path)).objects) == 12
+    monkeypatch.undo()
+    monkeypatch.setattr(Spool, "open", full)
+    assert len((await send(path)).objects) == 12
+    assert "the next one begins anew" in caplog.text
+
+
+async def test_a_run_that_is_stopped_at_once_sends_nothing(tmp_path: Path) -> None:
+    feed = feed_of(file_of(tmp_path, "x.bin", 1000))
+    router = Router(feed)
+    feed.stop()
+    await feed.run()
+    feed.close()
+    assert router.objects == []

@@ -347,7 +347,7 @@ class FilesFeed:
             try:
                 await asyncio.to_thread(self._spool.write, counts)
             except StorageError as error:
-                _log.warning("%s A later run would send these files from their start.", error)
+                _log.warning("%s A later run will send again what is not noted.", error)
                 return
 
 

@@ -151,7 +151,7 @@ class Inbox:
         if known is not None and alike(known.about.announcement, one):
             if known.part is not None or known.about.run == run:
                 self._taken_up(known, run)
-                return known.reason and HERE_ALREADY if known.part is None else ""
+                return known.reason if known.part is None else ""
         elif known is not None:
             self._drop(known)
         try:
