@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from wtp.consumer.item import Item
 from wtp.errors import MediaError
 from wtp.media.grid import arrange
 from wtp.watcher.roster import Roster
-from wtp.watcher.screen import MAX_COST_US, Screen
+from wtp.watcher.screen import AT_ONCE, MAX_COST_US, Screen
 
 pytestmark = pytest.mark.device("opencv")
 
@@ -83,6 +84,16 @@ def test_a_late_joiner_sees_the_newest_picture_at_once() -> None:
         one.window.until(lambda: len(one.window.codes) and one.window.codes[-1] is not None)
         assert one.screen.shown == 1
         assert one.roster.ledger().dropped["skipped"] == 8
+
+
+def test_a_long_group_is_run_through_and_its_pictures_tell_nothing_of_delays() -> None:
+    with scene() as one:
+        first_us = monotonic_us() - 60_000_000
+        past = [replace(item, live=False) for item in pictures(60, first_us=first_us)]
+        one.take(past)
+        one.window.until(lambda: one.window.codes[-1:] == [first_us + 59 * 40_000])
+        assert 2 <= one.screen.shown <= 60 // AT_ONCE + 3
+        assert one.screen.latency.n == 0
 
 
 def test_a_grid_holds_everybody_and_those_who_leave_make_room() -> None:

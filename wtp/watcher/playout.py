@@ -29,6 +29,7 @@ class Shot:
         seq: Its number; None when it has none.
         startable: Whether decoding can start with it.
         run: The publisher's run it comes from; another one has numbers of its own.
+        live: Whether it was published after joining: only such ones tell of delays.
     """
 
     capture_us: int
@@ -37,6 +38,7 @@ class Shot:
     seq: int | None
     startable: bool
     run: str = ""
+    live: bool = True
 
 
 class Reel:
@@ -77,10 +79,10 @@ class Reel:
         """Capture time of the oldest picture that waits; None when none does."""
         return self._shots[0].capture_us if self._shots else None
 
-    def due(self, captured_us: int) -> list[Shot]:
+    def due(self, captured_us: int, at_most: int = MAX_PICTURES) -> list[Shot]:
         """Take out what was captured until then, in order; it stays in flight."""
-        taken = []
-        while self._shots and self._shots[0].capture_us <= captured_us:
+        taken: list[Shot] = []
+        while len(taken) < at_most and self._shots and self._shots[0].capture_us <= captured_us:
             taken.append(self._shots.popleft())
             self._bytes -= len(taken[-1].payload)
         return taken

@@ -48,6 +48,7 @@ class Track:
         refused: Why it cannot be decoded; empty when it can.
         size: Of its pictures, once one was decoded.
         buffered_us: How long its objects wait for their time, smoothed.
+        live: Whether what is seen of it was published after joining.
     """
 
     def __init__(self, name: str, content_type: str) -> None:
@@ -59,6 +60,7 @@ class Track:
         self.refused = ""
         self.size = (0, 0)
         self.buffered_us = 0
+        self.live = False
 
     @property
     def codec(self) -> str:
@@ -197,7 +199,10 @@ class Roster:
             track.voice.put(Sound(item.obj.seq if item.obj else 0, capture_us, payload))
         elif track.reel is not None:
             seq = item.obj.seq if item.obj else None
-            shot = Shot(capture_us, payload, track.content_type, seq, item.startable, item.instance)
+            shot = Shot(
+                capture_us, payload, track.content_type, seq, item.startable, item.instance,
+                item.live,
+            )  # fmt: skip
             with self.lock:
                 track.reel.put(shot)
         return ""

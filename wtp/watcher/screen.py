@@ -24,6 +24,9 @@ IDLE_S = 0.05
 TOGETHER_US = 4_000
 """Pictures of several tracks that are due within so long are shown at once."""
 
+AT_ONCE = 24
+"""Pictures decoded before the newest is shown: a long group is run through as one sees it."""
+
 FIRST_COST_US = 6_000
 """Of decoding, drawing and showing a picture, until it was measured."""
 
@@ -187,7 +190,7 @@ class Screen:
             for publisher, track in tracks:
                 until_us = begun_us + self.cost_us + TOGETHER_US * (len(tracks) > 1)
                 captured_us = until_us - publisher.show_delay_us(begun_us)
-                shots = track.reel.due(captured_us) if track.reel else []
+                shots = track.reel.due(captured_us, AT_ONCE) if track.reel else []
                 ready.append((publisher, track, shots))
         self._forget({track.name for _, track, _ in ready})
         news = [(p, t, self._decode(t, shots)) for p, t, shots in ready]
@@ -210,6 +213,7 @@ class Screen:
         reel = track.reel
         assert reel is not None  # noqa: S101 - only such tracks are asked for
         for shot in shots:
+            track.live = shot.live
             reason, picture = self._picture(track, shot)
             if picture is not None and newest is not None:
                 reason = "skipped"
@@ -246,18 +250,22 @@ class Screen:
         now_us = monotonic_us()
         fresh = [(p, t, picture) for p, t, picture in news if picture is not None]
         for publisher, track, picture in fresh:
-            seen_us = now_us - (picture.capture_us or now_us)
-            publisher.shown_delay_us = seen_us
-            publisher.sync.add(seen_us, publisher.heard_us(now_us))
-            if publisher.timeline.known:
-                self.latency.add(seen_us)
             self.shown += 1
+            if track.live:
+                self._measure(publisher, now_us - (picture.capture_us or now_us), now_us)
             with self._roster().lock:
                 if track.reel is not None:
                     track.reel.ledger.deliver()
         if fresh:
             cost_us = min(now_us - begun_us, MAX_COST_US)
             self.cost_us += (cost_us - self.cost_us) // SMOOTHING
+
+    def _measure(self, publisher: Publisher, seen_us: int, now_us: int) -> None:
+        """Take a picture's way from capture to show into account."""
+        publisher.shown_delay_us = seen_us
+        publisher.sync.add(seen_us, publisher.heard_us(now_us))
+        if publisher.timeline.known:
+            self.latency.add(seen_us)
 
     def _obey(self, window: Window) -> None:
         """Do what the key that was pressed stands for."""
