@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from wtp.errors import WtpError
 from wtp.media.mux import Muxer, MuxTrack, Target
 from wtp.media.mux_formats import Container
 from wtp.media.mux_shape import Shape
@@ -191,16 +190,16 @@ class Part:
         """How long it is so far."""
         return 0 if self.first_us is None else self.last_us - self.first_us
 
-    def close(self) -> None:
-        """Complete it; what was only gathered is written.
+    def close(self, *, unbegun: bool = True) -> None:
+        """Complete it.
+
+        Args:
+            unbegun: Whether what was only gathered is written.
 
         Raises:
             WtpError: It cannot be completed.
         """
-        try:
+        if unbegun:
             self.open()
-        except WtpError:
-            self._gathered.clear()
-            raise
         if self._muxer is not None:
             self._muxer.close()

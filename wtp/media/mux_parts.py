@@ -207,8 +207,11 @@ class Parts:
             self._new.open()
         self._was_idle = True
 
-    def close(self) -> None:
+    def close(self, *, unbegun: bool = True) -> None:
         """Complete all files.
+
+        Args:
+            unbegun: Whether a file that only waits for its tracks is written as it is.
 
         Raises:
             WtpError: One cannot be completed.
@@ -218,5 +221,5 @@ class Parts:
         finally:
             new, self._new = self._new, None
             if new is not None:
-                new.close()
+                new.close(unbegun=unbegun)
                 self._closed_us += new.duration_us

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -140,8 +139,7 @@ class RecordSink:
     def _close(self) -> None:
         try:
             if self._parts is not None:
-                with contextlib.suppress(*[WtpError] if self._failed else []):
-                    self._parts.close()
+                self._parts.close(unbegun=not self._failed)
         finally:
             for file in self.files:
                 file.close()
