@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wtp.consumer.save import EXTENSIONS, PICTURE_EXTENSIONS
 from wtp.media.av1 import DELIMITER, is_key_unit, units, with_delimiter
 from wtp.media.codecs import CODECS, codec_of, is_start
 from wtp.media.h264 import is_key_access_unit
@@ -38,6 +39,12 @@ def test_content_types_and_their_codecs() -> None:
     for other in ("", "video/h265", "audio/opus;rate=48000", "vp8"):
         assert codec_of(other) is None
         assert not is_start(other, VP8_KEY)
+
+
+def test_every_codec_is_saved_under_an_ending_of_its_own() -> None:
+    endings = EXTENSIONS | PICTURE_EXTENSIONS
+    assert len({endings[codec.content_type] for codec in CODECS.values()}) == len(CODECS)
+    assert endings["audio/aac"] == ".aac"
 
 
 def test_a_vp8_key_frame() -> None:
