@@ -80,7 +80,7 @@ def write_clip(path: Path, seconds: int, *, gop: int = FPS, bframes: int = 0) ->
     from wtp.media.testsrc import Pattern
 
     pattern = Pattern(320, 240)
-    with av.open(str(path), "w") as out:
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as out:
         video: Any = out.add_stream("libx264", rate=FPS)
         video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
         groups = {"g": str(gop), "bf": str(bframes), "b_strategy": "0"}

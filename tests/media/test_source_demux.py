@@ -17,6 +17,7 @@ from tests.rtsp import write_clip
 from wtp.clock import monotonic_us
 from wtp.errors import MediaError
 from wtp.media.address import masked
+from wtp.media.copy import open_copies
 from wtp.media.demux import MOST_AHEAD, READ_AHEAD, Demuxer, Lane, Piece
 from wtp.media.file import FileSource
 from wtp.media.filesound import FileSound
@@ -221,6 +222,24 @@ def test_a_source_that_changes_its_size_is_scaled(
     assert {p.planes.shape for p in pictures} == {(72, 64)}
     assert len(pictures) >= 18
     assert "is 128x96 now; it is scaled to 64x48" in caplog.text
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_a_file_that_ends_in_the_middle_is_played_as_far_as_it_goes(
+    film: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, copy: bool
+) -> None:
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(film.read_bytes()[: film.stat().st_size * 6 // 10])
+    demuxer = Demuxer(str(cut), now_us=frozen_clock, pace=False)
+    if copy:
+        (source,) = open_copies(demuxer)
+        count = len(list(source.units()))
+    else:
+        demuxer.start()
+        count = len(list(FileSource(demuxer, now_us=frozen_clock).pictures()))
+    assert 10 < count < 40
+    assert "ends in the middle" in caplog.text
+    assert "of 3.0 s are there" in caplog.text
 
 
 PIPE = """

@@ -64,6 +64,7 @@ class CopySource:
         content_type: What its objects are to be declared as.
         about: Size or rate, for people.
         skipped: Pictures left out because they came before the first key frame.
+        damaged: Units left out because they make no sense.
 
     Raises:
         MediaError: Its codec cannot be sent as it is.
@@ -72,7 +73,7 @@ class CopySource:
     def __init__(self, demuxer: Demuxer, type: str) -> None:
         self.name = demuxer.name
         self.type = type
-        self.skipped = 0
+        self.skipped = self.damaged = 0
         stream = demuxer.streams[type]
         self.content_type, self.about = describe(stream, demuxer.name)
         self._demuxer = demuxer
@@ -137,8 +138,20 @@ class CopySource:
                     hint="Put them into a container first (ffmpeg -i IN -c copy OUT.mkv), or leave "
                     "out --copy.",
                 )
-            yield next_us, item, framing.frame(item.unit)
+            payload = self._payload(framing, item.unit)
+            if payload:
+                yield next_us, item, payload
             next_us += round(self._interval * 1_000_000)
+
+    def _payload(self, framing: Framing, unit: Any) -> bytes:
+        """The object of a unit; empty when it is damaged."""
+        try:
+            return framing.frame(unit)
+        except MediaError as error:
+            self.damaged += 1
+            if self.damaged == 1:
+                _log.warning("%s It is left out of %s.", error.message, self.name)
+        return b""
 
     def _skip(self) -> None:
         self.skipped += 1

@@ -40,6 +40,9 @@ LIVE_UNITS = 256
 FIRST_UNITS, FIRST_TIMELESS, FIRST_S = 256, 3, 1.0
 """Units, units without any time, and seconds in which the first of each stream is looked for."""
 
+CUT_US = 500_000
+"""By how much a file may be shorter than it claims before it counts as cut."""
+
 _POLL_S = 0.1
 _log = logging.getLogger(__name__)
 
@@ -215,6 +218,7 @@ class Demuxer:
         self._container = self._open()
         self.types = sorted({s.type for s in self._container.streams})
         self.streams = chosen(self._container, wanted)
+        self._told_us = self._container.duration or 0
         self.live = is_url(spec) and self._container.duration is None
         self.timeline = Timeline(
             now_us, paced=pace and not self.live, live=self.live, stalls=spec == "-"
@@ -272,6 +276,7 @@ class Demuxer:
                 reason = error.message
             else:
                 if not self.live and not (self._loop and length_us):
+                    self._check_whole(length_us)
                     return
                 base_us += length_us
                 reason = f"{self.name} has ended."
@@ -283,6 +288,15 @@ class Demuxer:
                 again = True
             else:
                 self._container = self._open()
+
+    def _check_whole(self, length_us: int) -> None:
+        """Say when a file is shorter than it claims to be."""
+        told_us = self._told_us
+        if told_us - length_us > CUT_US and not self._closed.is_set():
+            _log.warning(
+                "%s ends in the middle: %.1f of %.1f s are there.",
+                self.name, length_us / 1e6, told_us / 1e6,
+            )  # fmt: skip
 
     def _read_part(self, base_us: int, again: bool) -> int:
         """Read up to the end; returns how long it was, in µs."""
