@@ -8,9 +8,10 @@ Use it as a fixture, in tests with the mark `pulseaudio`:
     @pytest.mark.pulseaudio
     def test_something(pulse: Pulse, wtp_process: Processes) -> None:
         with pulse.playing(tone(440.0, 3.0)):
-            wtp_process("publish", "--mic", env=pulse.env)
+            wtp_process("publish", "--mic", "--denoise", "off", env=pulse.env)
 
-`pulse_here` gives the same one to PortAudio in the test's own process.
+A steady tone is noise to a noise suppression: switch it off. `pulse_here` gives the same one to
+PortAudio in the test's own process.
 """
 
 from __future__ import annotations

@@ -198,7 +198,13 @@ def test_sound_that_needs_nothing_passes_untouched() -> None:
     assert path.delay_us == 0
 
 
-def test_webrtc_at_other_rates_works_at_48000() -> None:
+def test_other_rates_are_left_alone_unless_webrtc_is_asked_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", logger="wtp")
+    assert make_denoiser("auto", 44_100, 1) is None
+    assert "Noise is not suppressed at 44100 Hz; --denoise webrtc would convert it." in caplog.text
+    assert isinstance(make_denoiser("auto", 16_000, 1), WebRtc)
     for rate_hz in (44_100, 96_000, 8000):
         denoiser = make_denoiser("webrtc", rate_hz, 1)
         assert denoiser is not None

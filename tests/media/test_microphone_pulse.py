@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.pulse import Pulse, peak_hz, tone
+from tests.pulse import MICROPHONE, Pulse, peak_hz, tone
 from tests.pulse import pulse as pulse
 from tests.pulse import pulse_here as pulse_here
-from wtp.clock import Clock
+from wtp.clock import Clock, monotonic_us
 from wtp.media.audio import AudioDecoder, AudioEncoder
 from wtp.media.microphone import Microphone, open_microphone
 from wtp.media.sounddevices import list_microphones, list_speakers
@@ -60,6 +62,40 @@ def test_the_tone_is_found_at_its_frequency(
     assert abs(peak_hz(heard[carried_hz // 5 :], carried_hz) - TONE_HZ) < 0.5
     steps = np.diff(np.array(stamps))
     assert abs(np.median(steps) - 10_000) <= 20
+
+
+def test_capture_stamps_are_those_of_the_sound(
+    pulse_here: Pulse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clicks are played into the microphone, and the speaker side says when each was heard."""
+    import sounddevice
+
+    monkeypatch.setenv("PULSE_SINK", MICROPHONE)
+    played_us: list[float] = []
+    count = itertools.count(1)
+
+    def play(out: NDArray[np.int16], _count: int, time: Any, _status: Any) -> None:
+        out.fill(0)
+        if next(count) % 20 == 0:
+            out[0] = 30_000
+            played_us.append(monotonic_us() + (time.outputBufferDacTime - time.currentTime) * 1e6)
+
+    heard_us: list[float] = []
+    source = open_microphone(now_us=monotonic_us)
+    form = {"samplerate": 48_000, "channels": 1, "dtype": "int16", "blocksize": 480}
+    with sounddevice.OutputStream(**form, latency="low", callback=play):
+        for block in source.blocks():
+            loud = np.abs(block.samples[:, 0].astype(np.int32))
+            if loud.max() > 4000 and block.capture_us is not None:
+                heard_us.append(block.capture_us + np.argmax(loud) * 1e6 / block.rate_hz)
+            if len(heard_us) == 8:
+                break
+    source.close()
+    nearest = [min((heard - at for at in played_us), key=abs) for heard in heard_us[2:]]
+    errors_us = np.array(nearest)
+    # PortAudio's word for the other side is itself good to 10 ms only.
+    assert abs(np.median(errors_us)) < 40_000
+    assert np.median(np.abs(errors_us - np.median(errors_us))) < 3000
 
 
 def test_devices_are_listed(pulse_here: Pulse) -> None:

@@ -64,12 +64,13 @@ def make_denoiser(method: str, rate_hz: int, channels: int) -> Denoiser | None:
     """The method at the rate given where it can, else at 48 kHz.
 
     Args:
-        method: `off`, `webrtc`, `deepfilter`, or `auto`: webrtc where it is installed.
+        method: `off`, `webrtc`, `deepfilter`, or `auto`: webrtc where it is installed and takes the
+            rate as it is, so that nobody who asks for 44100 Hz gets converted sound.
         rate_hz: Of the sound.
         channels: Of the sound.
 
     Returns:
-        None for `off`, and for `auto` where nothing is installed, which the log says.
+        None for `off`, and for `auto` where webrtc cannot be used, which the log says.
 
     Raises:
         UsageError: There is no such method.
@@ -83,6 +84,9 @@ def make_denoiser(method: str, rate_hz: int, channels: int) -> Denoiser | None:
         return None
     if method == "deepfilter":
         return DeepFilter(channels)
+    if method == "auto" and rate_hz not in WEBRTC_HZ:
+        _log.info("Noise is not suppressed at %d Hz; --denoise webrtc would convert it.", rate_hz)
+        return None
     try:
         return WebRtc(rate_hz if rate_hz in WEBRTC_HZ else 48_000, channels)
     except MissingLibrary as error:
