@@ -84,20 +84,21 @@ def test_a_restarted_receiver_needs_no_second_announcement(tmp_path: Path) -> No
         assert files_in(tmp_path) == {"big": sent.data}
 
 
+@pytest.mark.parametrize("force", [False, True])
 def test_what_was_killed_before_its_last_step_is_finished(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: bool
 ) -> None:
     sent = Sent("big", noise(1000))
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with receiving(tmp_path) as inbox, monkeypatch.context() as patch:
+    with receiving(tmp_path, force=force) as inbox, monkeypatch.context() as patch:
         patch.setattr("wtp.transfer.records.Records.received", killed)
         with pytest.raises(KeyboardInterrupt):
             give(inbox, sent.all)
     assert len(left_over(tmp_path)) == 3
-    with receiving(tmp_path) as inbox:
+    with receiving(tmp_path, force=force) as inbox:
         assert inbox.figures()["received"] == 1
     assert files_in(tmp_path) == {"big": sent.data}
     assert left_over(tmp_path) == []

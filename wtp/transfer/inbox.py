@@ -212,8 +212,9 @@ class Inbox:
             return self._settled[key].reason if key in self._settled else NOT_ANNOUNCED
         if end.size_bytes != file.about.announcement.size_bytes:
             return BAD_PART
-        if file.about.sha256 != end.sha256:
-            file.about = replace(file.about, sha256=end.sha256)
+        news = file.about.sha256 != end.sha256
+        file.about = replace(file.about, sha256=end.sha256)
+        if news and file.about.announcement.chunks > 1:  # one chunk comes again with its end
             self._records.coming(key, file.about)
         self._finish(file)
         if key in self._coming:

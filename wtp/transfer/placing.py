@@ -73,7 +73,7 @@ class Place:
                 return  # a run before this one came so far
             self._free(parent, names)
             if self._force:
-                os.replace(part, names[-1], dst_dir_fd=parent)
+                _replace(part, parent, names[-1])
             else:
                 _move(part, parent, names)
             self._names(parent, names[:-1])[fold(names[-1])] = names[-1]
@@ -199,6 +199,18 @@ def _exists(names: Names) -> UsageError:
         hint="--force replaces it; or choose another folder for --save.",
         code="file-exists",
     )
+
+
+def _replace(part: Path, parent: int, name: str) -> None:
+    """Give a file a name whoever has it; the part stays, so that a run after a kill knows it."""
+    twin = part.with_suffix(".twin")
+    try:
+        twin.unlink(missing_ok=True)
+        os.link(part, twin, follow_symlinks=False)
+    except OSError:
+        os.replace(part, name, dst_dir_fd=parent)
+    else:
+        os.replace(twin, name, dst_dir_fd=parent)
 
 
 def _move(part: Path, parent: int, names: Names) -> None:

@@ -115,7 +115,13 @@ class Records:
         """
         path = self.stem(key).with_suffix(".json")
         fresh = path.with_suffix(".new")
-        values = {**asdict(one), "announcement": asdict(one.announcement)}
+        values = {
+            "track": one.track,
+            "run": one.run,
+            "announcement": asdict(one.announcement),
+            "names": one.names,
+            "sha256": one.sha256,
+        }
         with writing(str(path)):
             fresh.write_text(json.dumps(values), "ascii")
             fresh.replace(path)
