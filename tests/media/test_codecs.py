@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from wtp.consumer.save import EXTENSIONS, PICTURE_EXTENSIONS
 from wtp.media.av1 import DELIMITER, is_key_unit, units, with_delimiter
-from wtp.media.codecs import CODECS, codec_of, is_start
+from wtp.media.codecs import CODECS, codec_of, is_picture, is_start
 from wtp.media.h264 import is_key_access_unit
 from wtp.media.video import VideoEncoder
 from wtp.media.vpx import is_vp8_key, is_vp9_key
@@ -101,6 +101,17 @@ def test_a_temporal_delimiter_comes_first_and_once() -> None:
         assert kinds[0] == 2
         assert kinds.count(2) == 1
         assert (1 in kinds) == one.key
+
+
+def test_what_is_no_picture_at_all() -> None:
+    for codec in CODECS.values():
+        assert not is_picture(codec, b"")
+    assert [name for name in CODECS if is_picture(CODECS[name], b"hello")] == ["vp8", "jpeg"]
+    assert is_picture(CODECS["h264"], b"\x00\x00\x01\x41")
+    assert is_picture(CODECS["vp9"], b"\x86")
+    assert is_picture(CODECS["av1"], DELIMITER + KEY_FRAME)
+    assert not is_picture(CODECS["av1"], DELIMITER + SEQUENCE), "no frame"
+    assert not is_picture(CODECS["av1"], KEY_FRAME + b"\x4a\x00"), "a reserved type"
 
 
 @given(payload=st.binary(max_size=64), codec=st.sampled_from(ALL))

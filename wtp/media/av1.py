@@ -10,6 +10,11 @@ from collections.abc import Iterator
 SEQUENCE_HEADER, TEMPORAL_DELIMITER, FRAME_HEADER, FRAME = 1, 2, 3, 6
 """OBU types (section 6.2.2)."""
 
+REDUNDANT_FRAME_HEADER = 7
+FRAMES = frozenset({FRAME_HEADER, FRAME, REDUNDANT_FRAME_HEADER})
+KNOWN = frozenset({*range(1, 9), 15})
+"""All OBU types that are not reserved; metadata, tiles and padding among them."""
+
 DELIMITER = b"\x12\x00"
 """A temporal delimiter OBU with its size, which is 0 (sections 5.3.2 and 5.6)."""
 
@@ -57,6 +62,12 @@ def is_key_unit(payload: bytes) -> bool:
         elif kind in (FRAME, FRAME_HEADER):
             return sequence and bool(content) and (reduced or content[0] >> 4 == 0b0001)
     return False
+
+
+def is_unit(payload: bytes) -> bool:
+    """Whether it has a frame, and nothing but OBUs of known types from its first byte on."""
+    kinds = [kind for kind, _ in units(payload)]
+    return any(kind in FRAMES for kind in kinds) and all(kind in KNOWN for kind in kinds)
 
 
 def with_delimiter(payload: bytes) -> bytes:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from wtp.errors import MediaError, MissingLibrary
-from wtp.media.codecs import Codec, is_start
+from wtp.media.codecs import Codec, is_picture, is_start
 from wtp.media.frames import av_errors, planes_of
-from wtp.media.h264 import nal_types
 from wtp.media.libraries import load_av
 from wtp.media.picture import MAX_PIXELS, Planes, even_size
 
@@ -40,7 +39,7 @@ class AvDecoder:
         Raises:
             MediaError: It is no object of that codec, or damaged.
         """
-        if not payload or (self._codec.name == "h264" and not any(nal_types(payload))):
+        if not is_picture(self._codec, payload):
             raise MediaError(
                 f"A video object of {len(payload)} bytes is no picture of {self._codec.name}.",
                 hint="Check that the track's content type is what its publisher sends.",

@@ -16,10 +16,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from wtp.media.av1 import is_key_unit
-from wtp.media.h264 import is_key_access_unit
+from wtp.media.av1 import is_key_unit, is_unit
+from wtp.media.h264 import is_access_unit, is_key_access_unit
 from wtp.media.picture import Planes
-from wtp.media.vpx import is_vp8_key, is_vp9_key
+from wtp.media.vpx import is_vp8_key, is_vp9, is_vp9_key
 
 Coded: TypeAlias = tuple[bytes, bool, int]
 """Payload, whether it is a key picture, and the number of its picture."""
@@ -103,6 +103,13 @@ def is_start(content_type: str, payload: bytes) -> bool:
     }
     test = tests.get(codec.name)
     return test(payload) if test else payload.startswith(JPEG_START)
+
+
+def is_picture(codec: Codec, payload: bytes) -> bool:
+    """Whether an object looks like one of a codec; of VP8 and JPEG their decoders tell."""
+    tests = {"h264": is_access_unit, "vp9": is_vp9, "av1": is_unit}
+    test = tests.get(codec.name)
+    return bool(payload) and (test is None or test(payload))
 
 
 class PictureEncoder(Protocol):

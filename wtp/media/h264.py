@@ -22,6 +22,11 @@ def nal_types(payload: bytes) -> Iterator[int]:
         at = payload.find(b"\x00\x00\x01", at + 3)
 
 
+def is_access_unit(payload: bytes) -> bool:
+    """Whether it has any NAL unit."""
+    return any(True for _ in nal_types(payload))
+
+
 def is_key_access_unit(payload: bytes) -> bool:
     """Whether it is an IDR picture that carries its parameter sets."""
     types = list(nal_types(payload))

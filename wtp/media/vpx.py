@@ -16,6 +16,11 @@ def is_vp8_key(payload: bytes) -> bool:
     return len(payload) >= 10 and not payload[0] & 1 and payload[3:6] == VP8_START
 
 
+def is_vp9(payload: bytes) -> bool:
+    """Whether the marker of a VP9 frame begins it."""
+    return bool(payload) and payload[0] >> 6 == _VP9_MARKER
+
+
 def is_vp9_key(payload: bytes) -> bool:
     """Whether it is a VP9 key frame, or a superframe that begins with one.
 
