@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from tests.consumer.fakes import TOPIC, FakeBroker, FakeMessage, message
+from tests.consumer.fakes import SETTINGS, TOPIC, FakeBroker, FakeMessage, message
 from wtp.consumer import history
+from wtp.consumer import run as run_module
 from wtp.consumer.history import join_history
+from wtp.consumer.item import Item
+from wtp.consumer.output import Nowhere, figures_of
 from wtp.consumer.ports import Message
+from wtp.consumer.request import Request
+from wtp.consumer.run import Consumer
+from wtp.model import Kind
 
 HOUR_MS = 3_600_000
 
@@ -97,3 +104,47 @@ async def test_a_topic_that_is_not_stored_is_simply_read() -> None:
     broker.publish(message(1, topic=topic))
     joined = await join_history(broker, topic, 5, anything)
     assert (joined.first, joined.last) == ([], None)
+
+
+class Seen(Nowhere):
+    """Remembers what it takes."""
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+
+    def take(self, items: Sequence[Item]) -> list[str]:
+        self.items += items
+        return super().take(items)
+
+    def snapshot(self) -> dict[str, int]:
+        return {"seen": len(self.items)}
+
+
+async def test_a_consumer_begins_with_the_past_and_goes_on_live(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def there(*_: object, **__: object) -> bool:
+        return True
+
+    monkeypatch.setattr(run_module, "reach", there)
+    monkeypatch.setattr(run_module, "answers", there)
+    broker, output = FakeBroker(video=log(9)), Seen()
+
+    @contextlib.asynccontextmanager
+    async def directory(_: str) -> AsyncIterator[FakeBroker]:
+        yield broker
+
+    request = Request(kind=Kind.VIDEO, history=2, count=3)
+    assert not request.live, "what was asked for of the past is not dropped"
+    role = Consumer(SETTINGS, request, output, broker=lambda _: broker, directory=directory)
+    assert not role.caught_up
+    running = asyncio.create_task(role.run(lambda _: None))
+    async with asyncio.timeout(10):
+        while not role.caught_up:
+            await asyncio.sleep(0)
+        assert [item.message.position for item in output.items] == ["1:7", "1:8"]
+        broker.publish(message(9, position="1:9"))
+        await running
+    assert [item.live for item in output.items] == [False, False, True]
+    assert role.snapshot()["output"] == {"seen": 3}
+    assert figures_of(Nowhere()) is None

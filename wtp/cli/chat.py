@@ -108,8 +108,12 @@ def chat(
 ) -> None:
     """Talk with a room: its lines and yours in one terminal.
 
-    In a terminal: Enter sends, pasted lines stay one message, /help lists commands, /quit leaves.
-    In a pipe each line of standard input is a message: dmesg | wtp chat ops.
+    In a terminal Enter sends, pasted lines stay one message, /help lists
+    commands, /quit leaves. In a pipe each line of standard input is a message.
+
+    wtp chat ops
+    dmesg | wtp chat ops
+    wtp chat ops -o jsonl --follow < /dev/null
     """
     settings = load_settings(ctx, reading.chosen_room(ctx, room_name, room))
     if sys.stdin is None:

@@ -73,7 +73,12 @@ class Via(StrEnum):
 def consume(
     ctx: typer.Context,
     kind: Annotated[
-        Kind | None, typer.Argument(help="What to read; optional with --topic.", show_default=False)
+        Kind | None,
+        typer.Argument(
+            metavar="KIND",
+            help="What to read; left out with --topic and --mux.",
+            show_default=False,
+        ),
     ] = None,
     room: Room = None,
     topic: Annotated[
@@ -186,10 +191,16 @@ def consume(
     quiet: Quiet = False,
     child: ChildFlag = False,
 ) -> None:
-    """Read a room's video, audio, chat or data from the broker.
+    """Read a room's video, sound, chat, files or data from the broker.
 
-    Without an option that says where objects go it shows live statistics, latency by hop included;
-    chat is printed line by line.
+    Without an option that says where objects go it shows live statistics with
+    the latency of each hop; chat is printed line by line.
+
+    wtp consume video --window
+    wtp consume audio --play
+    wtp consume chat --history 20
+    wtp consume file --save DIR
+    wtp consume --mux mpegts --room R | ffplay -
     """
     settings = load_settings(ctx)
     kinds = (kind,) if kind else ()

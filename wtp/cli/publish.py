@@ -93,7 +93,12 @@ def publish(
 ) -> None:
     """Send cameras, microphones, screens, videos, chat, data or files to a room.
 
-    Several inputs share one session and one clock: wtp publish --camera --mic --chat.
+    Several inputs share one session and one clock.
+
+    wtp publish --camera --mic
+    wtp publish --screen --chat --name ann
+    wtp publish --source rtsp://HOST/stream --copy
+    wtp publish --file *.mp4
     """
     settings = load_settings(ctx)
     asked = Asked(

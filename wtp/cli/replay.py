@@ -44,7 +44,7 @@ def replay(
     ctx: typer.Context,
     kinds: Annotated[
         list[Kind] | None,
-        typer.Argument(metavar="[KIND]...", help="What to play; default: every kind of the room."),
+        typer.Argument(metavar="KIND", help="What to play; default: every kind of the room."),
     ] = None,
     room: Room = None,
     start: Annotated[
@@ -124,10 +124,10 @@ def replay(
     quiet: Quiet = False,
     child: ChildFlag = False,
 ) -> None:
-    """Play the past of a room: all its tracks in step, by the time they were captured.
+    """Play the past of a room: all its tracks in step, by their capture times.
 
-    In a terminal: space pauses, the arrows go 10 s back and forth, + and - change the speed,
-    q quits.
+    In a terminal: space pauses, the arrows go 10 s back and forth, + and -
+    change the speed, q quits.
     """
     settings = load_settings(ctx)
     where = Where(
