@@ -18,9 +18,10 @@ from wtp.clock import monotonic_us
 from wtp.errors import MediaError
 from wtp.media.address import masked
 from wtp.media.copy import open_copies
-from wtp.media.demux import MOST_AHEAD, READ_AHEAD, Demuxer, Lane, Piece
+from wtp.media.demux import Demuxer
 from wtp.media.file import FileSource
 from wtp.media.filesound import FileSound
+from wtp.media.lane import MOST_AHEAD, READ_AHEAD, Lane, Piece
 from wtp.media.pace import Timeline
 from wtp.media.sound import Block
 from wtp.media.testsrc import read_code

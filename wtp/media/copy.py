@@ -15,8 +15,10 @@ from typing import Any
 
 from wtp.errors import MediaError
 from wtp.media.codecs import CONTENT_TYPES, is_start
+from wtp.media.container import interval
 from wtp.media.copyframing import Framing, audio_framing, refuse_codec, video_framing
-from wtp.media.demux import Demuxer, Part, Piece, interval
+from wtp.media.demux import Demuxer
+from wtp.media.lane import Part, Piece
 from wtp.media.sound import SoundFormat
 from wtp.media.video import Encoded
 

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from wtp.errors import MediaError
-from wtp.media.demux import Demuxer, Part, picture_interval
+from wtp.media.container import picture_interval
+from wtp.media.demux import Demuxer
 from wtp.media.frames import av_errors, planes_of
+from wtp.media.lane import Part
 from wtp.media.libraries import load_av
 from wtp.media.picture import Picture, Planes, check_size, empty_planes, even_size, plane_views
 

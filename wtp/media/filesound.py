@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from wtp.errors import MediaError
-from wtp.media.demux import Demuxer, Part
+from wtp.media.demux import Demuxer
 from wtp.media.frames import av_errors
+from wtp.media.lane import Part
 from wtp.media.libraries import load_av
 from wtp.media.sound import Block, Samples
 

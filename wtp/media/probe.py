@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wtp.media.demux import OPEN_S, READ_S
+from wtp.media.container import OPEN_S, READ_S
 from wtp.media.frames import av_errors
 from wtp.media.libraries import Library, libraries, load_av
 from wtp.media.source import DEFAULT_FPS, DEFAULT_SIZE
