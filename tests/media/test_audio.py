@@ -97,6 +97,13 @@ def test_stamps_go_on_evenly_and_a_gap_stays_a_gap(codec: str, rate_hz: int) -> 
     assert captured[where] + 10_000 >= START_US + 100_000 - encoder.delay_us
 
 
+def test_stamps_that_go_back_cut_nothing() -> None:
+    encoder = AudioEncoder("opus", 44_100, 1)
+    given = blocks(tone(44_100, 0.3), 44_100, 441)
+    back = [Block(one.samples, one.rate_hz, None, one.pts_us * 9 // 10) for one in given]
+    assert len(encode(encoder, back)) == 30
+
+
 def test_sound_without_stamps_has_none() -> None:
     encoder = AudioEncoder("pcm", 8000, 1, frame_ms=20)
     (one,) = encoder.encode(Block(np.zeros((160, 1), np.int16), 8000))

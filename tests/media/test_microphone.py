@@ -191,6 +191,21 @@ def test_a_lost_microphone_comes_back_with_a_gap(
     assert "Microphone Desk is back after 2.5 s." in caplog.text
 
 
+def test_another_default_microphone_takes_the_place_of_a_lost_one(
+    sound: FakeSound, now_us: Time, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = open_microphone(now_us=now_us)
+    listener = Listener(source)
+    stream = started(sound)
+    sound.devices = sound.devices[1:]
+    stream.vanish()
+    started(sound).hear(RAMP)
+    listener.wait()
+    listener.end()
+    assert source.name == "Head set"
+    assert "Microphone Head set is used in place of Desk." in caplog.text
+
+
 def test_a_microphone_that_falls_silent_is_lost(
     sound: FakeSound, now_us: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,8 +92,8 @@ def test_sound_that_nobody_reports_lost_is_a_gap_soon() -> None:
     device.true_us += 50_000
     device.run(jitter(600, 300.0, seed=9))
     wrong = np.abs(np.array(device.errors_us)) > 2000
-    assert wrong.sum() <= 60, "half a second of it at most"
-    assert not wrong[661:].any()
+    assert wrong.sum() <= 110, "a second of it at most"
+    assert not wrong[711:].any()
 
 
 def test_a_report_of_a_loss_that_shows_nowhere_moves_nothing() -> None:
@@ -101,6 +101,14 @@ def test_a_report_of_a_loss_that_shows_nowhere_moves_nothing() -> None:
     device.run(jitter(300, 300.0))
     device.run(jitter(300, 300.0, seed=2), lost=True)
     assert (device.steps()[30:] < 10_300).all()
+
+
+def test_a_busy_machine_that_is_late_for_less_than_a_second_is_no_gap() -> None:
+    device = Device()
+    device.run(jitter(600, 300.0))
+    device.run(jitter(90, 300.0, seed=4) + 60_000)
+    device.run(jitter(100, 300.0, seed=7))
+    assert np.abs(np.array(device.errors_us[100:])).max() < 1500
 
 
 @settings(deadline=None, max_examples=60)

@@ -21,7 +21,7 @@ from wtp.media.libraries import load_av
 from wtp.media.sound import Block, Samples
 
 GAP_US = 5000
-"""A jump of `pts_us` above this is a gap; below, it is jitter of the stamps."""
+"""A jump of `pts_us` ahead above this is a gap; all else corrects the stamps."""
 
 LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 """FFmpeg's name of the usual layout of so many channels."""
@@ -130,7 +130,7 @@ class Cutter:
             MediaError: Its rate or channels are not those announced.
         """
         self._check(block)
-        if self._next_us is not None and abs(block.pts_us - self._next_us) > GAP_US:
+        if self._next_us is not None and block.pts_us - self._next_us > GAP_US:
             yield from self.flush()
         self._next_us = block.pts_us + block.duration_us
         position = self._taken * self._to_hz / self._rate_hz

@@ -202,7 +202,7 @@ class Microphone:
         self._dropped += self._stream.ring.dropped
         self._overflows += self._stream.overflows
         self._stream.ring.dropped = self._stream.overflows = 0
-        lost_us = self._now_us()
+        lost, lost_us = self.name, self._now_us()
         _log.warning(
             "Microphone %s is lost; everything else goes on, and its sound when it is back.",
             self.name,
@@ -215,7 +215,10 @@ class Microphone:
                 _log.debug("Microphone %s is not back: %s", self.name, error)
                 continue
             away_s = (self._now_us() - lost_us) / 1e6
-            _log.info("Microphone %s is back after %.1f s.", self.name, away_s)
+            if self.name == lost:
+                _log.info("Microphone %s is back after %.1f s.", lost, away_s)
+            else:
+                _log.warning("Microphone %s is used in place of %s.", self.name, lost)
             return
 
     def _say(self) -> None:

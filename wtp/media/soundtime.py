@@ -14,7 +14,7 @@ from collections import deque
 
 GAP_US = 15_000
 """Sound missing for longer than this is a gap; shorter losses are taken up by the corrections."""
-SEEN_US, SEEN_BLOCKS = 500_000, 8
+SEEN_US, SEEN_BLOCKS = 1_000_000, 8
 """How long every block has to come late before that is taken for a gap that nobody reported."""
 LOOK_BACK_US = 4_000_000
 RISE, FALL, HASTE = 0.001, 0.1, 0.9
