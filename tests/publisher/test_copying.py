@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.stage import stage_in
 from tests.media.footage import clip
+from tests.rtsp import write_clip
 from wtp.clock import Clock
 from wtp.errors import MediaError
 from wtp.media.copy import CopySource, open_copies
 from wtp.media.demux import Demuxer
-from wtp.media.video import Encoded
+from wtp.media.testsrc import read_code
+from wtp.media.video import Encoded, VideoDecoder
 from wtp.model import Kind
 from wtp.publisher.copying import HANDOVER, CopyFeed
 from wtp.publisher.outgoing import Line
@@ -128,3 +131,31 @@ async def test_a_request_for_a_key_is_counted_since_nothing_can_be_forced() -> N
 def test_a_path_that_is_not_there() -> None:
     with pytest.raises(MediaError, match="No such file"):
         Demuxer(str(Path("/no/such.mp4")), now_us=Clock().now_us)
+
+
+@pytest.mark.e2e
+def test_copied_and_drawn_sources_of_one_command_reach_the_room(tmp_path: Path) -> None:
+    film = write_clip(tmp_path / "film.mp4", 2, bframes=2)
+    with stage_in(tmp_path) as stage:
+        stage.broker()
+        stage.router()
+        published = stage.child(
+            "publish", "--room", "r", "--name", "p", "--copy", "--source", str(film),
+            "--source", "testsrc", "--size", "320x240", "--fps", "15", "-n", "30",
+        ).ended()  # fmt: skip
+        assert published["tracks"]["audio"]["content_type"] == "audio/aac;rate=48000;channels=2"
+        assert published["tracks"]["video"]["copied"]
+        assert "copied" not in published["tracks"]["video-2"]
+        messages = [one for one in stage.read("video", "r") if one.key == "r/p/video"]
+    decoder = VideoDecoder("video/h264")
+    shown = [
+        picture
+        for one in messages
+        for picture in decoder.decode(one.payload, capture_us=one.capture_us)
+    ]
+    codes = [read_code(picture.planes) or 0 for picture in shown]
+    assert len(messages) == 30
+    assert len(shown) >= 27
+    assert codes == sorted(codes)
+    starts = {(picture.capture_us or 0) - code for picture, code in zip(shown, codes, strict=True)}
+    assert max(starts) - min(starts) <= 2, "a stamp is not that of its picture"

@@ -20,8 +20,10 @@ LIVE_READ_S = 5.0
 """How long a live source may be silent before it counts as lost."""
 
 _POLL_S = 0.1
-UNAUTHORIZED = "unauthorized"
-"""Error code of a source that refuses user name and password."""
+
+UNAUTHORIZED, OTHER_CODEC = "unauthorized", "codec"
+"""Error codes of a source that refuses user name and password, and of one whose codec is no use:
+both do not pass by trying again."""
 
 
 def open_container(spec: str, name: str, closed: threading.Event) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 
 from wtp.errors import MediaError
 from wtp.media.codecs import CONTENT_TYPES, is_start
-from wtp.media.container import interval
+from wtp.media.container import OTHER_CODEC, interval
 from wtp.media.copyframing import Framing, audio_framing, refuse_codec, video_framing
 from wtp.media.demux import Demuxer
 from wtp.media.lane import Part, Piece
@@ -48,9 +48,20 @@ def open_copies(demuxer: Demuxer) -> list[CopySource]:
             f"There is neither video nor sound in {demuxer.name}, only {kinds}.",
             hint="Choose another file.",
         )
-    copies = [CopySource(demuxer, kind) for kind in demuxer.streams]
-    demuxer.start(_framing)
-    return copies
+    copies = {kind: CopySource(demuxer, kind) for kind in demuxer.streams}
+
+    def framing(stream: Any) -> Framing:
+        content_type, _ = describe(stream, demuxer.name)
+        if content_type != copies[stream.type].content_type:
+            raise MediaError(
+                f"{demuxer.name} sends {content_type} now, not {copies[stream.type].content_type}.",
+                hint="Start the publisher again, or leave out --copy.",
+                code=OTHER_CODEC,
+            )
+        return _framing(stream)
+
+    demuxer.start(framing)
+    return list(copies.values())
 
 
 class CopySource:

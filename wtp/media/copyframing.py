@@ -7,6 +7,7 @@ from typing import Any
 
 from wtp.errors import MediaError
 from wtp.media.av1 import SEQUENCE_HEADER, is_key_unit, units, with_delimiter
+from wtp.media.container import OTHER_CODEC
 from wtp.media.frames import av_errors
 from wtp.media.h264 import SLICE_IDR, SPS, nal_types
 
@@ -151,7 +152,7 @@ def refuse_codec(codec: str, name: str, allowed: str, more: str) -> MediaError:
     return MediaError(
         f"{codec} of {name} cannot be sent as it is.",
         hint=f"--copy takes {allowed}. Leave out --copy, then it is encoded here{more}.",
-        code="codec",
+        code=OTHER_CODEC,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from wtp.errors import MediaError, UsageError, WtpError
 from wtp.media.address import is_url, masked
-from wtp.media.container import UNAUTHORIZED, chosen, interval, open_container
+from wtp.media.container import OTHER_CODEC, UNAUTHORIZED, chosen, interval, open_container
 from wtp.media.frames import av_errors
 from wtp.media.lane import Lane, Part, Piece
 from wtp.media.pace import Timeline
@@ -27,6 +27,8 @@ FIRST_UNITS, FIRST_TIMELESS, FIRST_S = 256, 3, 1.0
 """Units, units without any time, and seconds in which the first of each stream is looked for."""
 CUT_US = 500_000
 """By how much a file may be shorter than it claims before it counts as cut."""
+LASTING = (UNAUTHORIZED, OTHER_CODEC)
+"""Error codes that end a live source."""
 
 _log = logging.getLogger(__name__)
 
@@ -132,7 +134,7 @@ class Demuxer:
             try:
                 length_us = self._read_part(base_us, again)
             except MediaError as error:
-                if not self.live:
+                if not self.live or error.code in LASTING:
                     raise
                 reason = error.message
             else:
@@ -241,7 +243,7 @@ class Demuxer:
             try:
                 self._container = open_container(self._spec, self.name, self._closed)
             except MediaError as error:
-                if error.code == UNAUTHORIZED:
+                if error.code in LASTING:
                     raise
                 continue
             if set(chosen(self._container, tuple(self.lanes))) == set(self.lanes):
