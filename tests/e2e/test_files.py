@@ -64,8 +64,9 @@ def test_files_arrive_whole_whatever_is_killed(stage: Stage) -> None:
     stage.broker()
     stage.router()
 
-    # Another publisher's files come between.
-    second = stage.command("publish", "--name", "bob", "--file", str(tree))
+    # Another publisher's files come between, past the router.
+    past = ("publish", "--via", "pulsar-ws", "--name", "bob")
+    second = stage.command(*past, "--file", str(tree))
     figures = transfer(sender.ended())
     assert second.wait() == 0, second.report()
     into.ended()
