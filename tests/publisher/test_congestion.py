@@ -164,11 +164,25 @@ def test_below_the_floor_pictures_are_left_out_and_come_back() -> None:
     assert world.verdict.every_nth > 1
     assert world.controller.target_bps == FLOOR + 64_000
     assert world.sheds >= 1, "a queue of seconds is dropped, not sent"
-    assert world.settled_s(3.0, 500.0) < 5.0
+    assert world.settled_s(3.0, 550.0) < 2.0
+    assert world.late_share(5.0, 400.0) < 0.1
     world.line.rate_bps = 20e6
     world.run(20)
     assert world.verdict.every_nth == 1
     assert world.back_up_s(15.0) < 12.0
+
+
+def test_a_busy_machine_takes_no_pictures() -> None:
+    """Everything comes a fifth of a second late, however little it is: that is no line."""
+    world = World(Line(20e6))
+    world.run(2)
+    for _ in range(60):
+        rate, world.line.rate_bps = world.line.rate_bps, 0.0
+        world.run(0.2)
+        world.line.rate_bps = rate
+        world.run(0.02)
+    assert world.verdict.every_nth == 1
+    assert world.sheds == 0
 
 
 def test_a_slow_path_is_no_congestion() -> None:

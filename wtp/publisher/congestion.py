@@ -52,7 +52,10 @@ either; with neither."""
 DIVISORS = (1, 2, 3, 5, 8, 15)
 DIVIDE_S = 0.6
 """Time at the floor, and still congested, before more pictures are left out."""
-SHED_MS = 400.0
+DIVIDE_QUEUE_S = 0.2
+"""Queue at the floor's rate that shows that the line cannot carry even that: a busy machine delays
+as well, but then little waits."""
+SHED_MS = 500.0
 """A queue that is as late, and would take as long again, is dropped."""
 SHED_S = 1.0
 
@@ -213,7 +216,8 @@ class Controller:
             self._hold_s = min(2 * self._hold_s, LONGEST_HOLD_S)
         excess_bits = max(0.0, 8 * sight.backlog_bytes - rate_bps * sight.base_rtt_ms / 1000)
         wanted = max(HEADROOM * rate_bps - excess_bits / DRAIN_S, LEAST_CUT * rate_bps)
-        if self.target_bps <= self.floor_bps:
+        waits = 8 * sight.backlog_bytes > DIVIDE_QUEUE_S * self.floor_bps
+        if self.target_bps <= self.floor_bps and waits:
             self._divide(now_us)
         self.target_bps = max(min(self.target_bps, wanted), self.floor_bps)
         self._limit_bps = rate_bps
@@ -230,6 +234,8 @@ class Controller:
         slow = 8 * sight.backlog_bytes > rate_bps * SHED_MS / 1000
         if late and slow and sight.now_us - self._shed_us > SHED_S * 1e6:
             self._shed_us = sight.now_us
+            if self.target_bps <= self.floor_bps:
+                self._divide(sight.now_us)
             return True
         return False
 
@@ -249,7 +255,7 @@ class Controller:
             return
         self._attempt_us = now_us
         if self._divisor:
-            if now_us - self._divided_us > DIVIDE_S * 1e6:
+            if now_us - self._divided_us > max(2 * DIVIDE_S, self._hold_s) * 1e6:
                 self._divisor -= 1
                 self._divided_us = now_us
             return

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from wtp.clock import Clock
-from wtp.publisher.congestion import Controller, Sight, Verdict, share
+from wtp.publisher.congestion import SHED_MS, Controller, Sight, Verdict, share
 from wtp.publisher.live import LiveTrack, Steering
 from wtp.publisher.outgoing import Outgoing
 from wtp.transport.session import Session, SessionStats
@@ -56,11 +56,18 @@ class Helm:
         controller.bound(*self._bounds(steered))
         verdict = controller.look(self._sight(stats))
         if verdict.shed:
-            for track in self._live:
-                track.shed()
+            self._shed()
         if verdict != self._last:
             self._last = verdict
             self._tell(verdict, steered)
+
+    def _shed(self) -> None:
+        """Drop what waits in the tracks that are late; sound, which goes first, hardly ever is."""
+        late_us = self._clock.now_us() - SHED_MS * 1000
+        for track in self._live:
+            oldest_us = track.oldest_us()
+            if oldest_us is not None and oldest_us < late_us:
+                track.shed()
 
     def snapshot(self) -> dict[str, Any]:
         """How late the session's objects are, in ms above its shortest round trip."""
