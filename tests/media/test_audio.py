@@ -104,6 +104,28 @@ def test_stamps_that_go_back_cut_nothing() -> None:
     assert len(encode(encoder, back)) == 30
 
 
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(1, 2000), min_size=1, max_size=20), st.sampled_from([22_050, 44_100]))
+def test_no_sample_is_lost_or_moved_whatever_the_blocks(sizes: list[int], rate_hz: int) -> None:
+    samples = np.random.default_rng(1).integers(-30_000, 30_000, (sum(sizes), 2), np.int16)
+    encoder = AudioEncoder("pcm", rate_hz, 2)
+    objects: list[Encoded] = []
+    start = 0
+    for size in sizes:
+        at_us = round(start * 1e6 / rate_hz)
+        objects += encoder.encode(Block(samples[start : start + size], rate_hz, at_us, at_us))
+        start += size
+    objects += encoder.flush()
+    heard = np.frombuffer(b"".join(one.payload for one in objects), "<i2").reshape(-1, 2)
+    assert heard[: len(samples)].tolist() == samples.tolist()
+    assert not heard[len(samples) :].any()
+    length = round(rate_hz / 100)
+    assert len(heard) - len(samples) < length
+    for number, one in enumerate(objects):
+        assert one.capture_us is not None
+        assert abs(one.capture_us - number * length * 1e6 / rate_hz) <= 1.5
+
+
 def test_sound_without_stamps_has_none() -> None:
     encoder = AudioEncoder("pcm", 8000, 1, frame_ms=20)
     (one,) = encoder.encode(Block(np.zeros((160, 1), np.int16), 8000))
