@@ -190,6 +190,7 @@ async def test_a_file_with_a_refused_chunk_is_sent_whole_by_the_next_run(tmp_pat
     feed.close()
     feed.track.close()
     assert feed.figures()["transfer"]["done"] == 1
+    assert feed.figures()["transfer"]["failed"] == 1
     assert feed.track.refused == 1
     assert (await send(bad, good)).parts() == ["file", *"0123456789", "end"]
 

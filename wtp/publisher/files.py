@@ -70,7 +70,8 @@ class FileTrack(ReliableTrack):
         self.settled: Callable[[str, int, int], None] = lambda file, chunks, size: None
         """Told of each receipted object: its file, the chunks that are there, its bytes."""
         self._marks: deque[tuple[int, str, int, int]] = deque()
-        self._lost: set[str] = set()
+        self.lost: set[str] = set()
+        """Files of which the broker will never take an object."""
 
     async def send(self, payload: bytes, attributes: Mapping[str, str], chunks: int) -> None:
         """Take an object.
@@ -84,7 +85,7 @@ class FileTrack(ReliableTrack):
         if await self.offer(payload, attributes):
             file = attributes[FILE]
             size = len(payload) if attributes[PART] == "chunk" else 0
-            if file not in self._lost:
+            if file not in self.lost:
                 self._marks.append((self._last_seq, file, chunks, size))
 
     def attach(self, line: Line, last_seq: int) -> None:
@@ -105,7 +106,7 @@ class FileTrack(ReliableTrack):
         """The broker will never take this object: its file is not there, whatever follows."""
         super().rejected(seq, code, message)
         lost = {file for number, file, _, _ in self._marks if number == seq}
-        self._lost |= lost
+        self.lost |= lost
         self._marks = deque(mark for mark in self._marks if mark[1] not in lost)
         for file in lost:
             self.settled(file, 0, 0)
@@ -218,7 +219,7 @@ class FilesFeed:
             "transfer": {
                 "files": count,
                 "done": self._done,
-                "failed": len(self._faults),
+                "failed": len(self._faults) + len(self.track.lost),
                 "name": shown(self._current),
                 "total_bytes": found.total_bytes,
                 "bytes": self._resumed_bytes + self._receipted_bytes,

@@ -206,7 +206,7 @@ def _replace(part: Path, parent: int, name: str) -> None:
     twin = part.with_suffix(".twin")
     try:
         twin.unlink(missing_ok=True)
-        os.link(part, twin, follow_symlinks=False)
+        os.link(part, twin)
     except OSError:
         os.replace(part, name, dst_dir_fd=parent)
     else:
@@ -216,7 +216,7 @@ def _replace(part: Path, parent: int, name: str) -> None:
 def _move(part: Path, parent: int, names: Names) -> None:
     """Give a file its name, only if nobody has that; a link does both at once."""
     try:
-        os.link(part, names[-1], dst_dir_fd=parent, follow_symlinks=False)
+        os.link(part, names[-1], dst_dir_fd=parent)
     except FileExistsError:
         raise _exists(names) from None
     except OSError:  # a file system without links: somebody else may come between, not here
