@@ -6,8 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 
-STALL_US = 1_000_000
-"""Lateness after which the data of a pipe counts as having stalled."""
+STALL_US = 200_000
+"""Lateness after which the data of a pipe counts as having stalled; also how far stamps of a live
+pipe whose format has no times (raw H.264, Motion JPEG) may be off."""
 JUMP_US = 1_000_000
 """A live source whose own time jumps by more than this against ours has started anew."""
 DRIFT = 5000
