@@ -52,8 +52,9 @@ WEBSOCKET_CHUNK_BYTES = 512 * 1024
 (webSocketMaxTextFrameSize)."""
 WINDOW_BYTES = 7 * 1024 * 1024
 """What may wait for receipts: less than the 8 MiB that a router takes before it pushes back."""
-AHEAD_BYTES = 2 * 1024 * 1024
-"""What may be unacknowledged in the transport, where live objects pass a bulk transfer."""
+AHEAD_BYTES = 1024 * 1024
+"""What may be unacknowledged in the transport before the next chunk: as much as a router lets one
+stream have under way. Live objects pass it (see `wtp.transport.session.BULK`)."""
 NOTE_S = 0.2
 """How often the journal is written while receipts come."""
 

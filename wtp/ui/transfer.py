@@ -69,7 +69,7 @@ def receiving(figures: Figures) -> RenderableType:
 def receiving_line(figures: Figures) -> str:
     """The receiver's progress: `3 files received, 1 coming, big.bin 45 %, 52 MiB/s`."""
     parts = [f"{counted(number(figures, 'received'), 'file')} received"]
-    words = {"here": "here already", "refused": "REFUSED", "void": "given up by their sender"}
+    words = {"here": "received before", "refused": "REFUSED", "void": "given up by their sender"}
     parts += [
         f"{number(figures, key):.0f} {word}" for key, word in words.items() if figures.get(key)
     ]
@@ -89,7 +89,7 @@ def received(figures: Figures) -> str:
         f"{clean(figures.get('folder'))}, {size(number(figures, 'bytes'))}"
     ]
     for key, words in (
-        ("here", "were here already"),
+        ("here", "were received before"),
         ("refused", "were refused: see the warnings"),
         ("void", "were given up by their sender"),
         ("unfinished", "are not whole: run it again to go on"),
