@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,9 @@ def test_the_test_pattern() -> None:
 def test_what_is_not_there() -> None:
     with pytest.raises(MediaError, match="No such file"):
         probe_source("/nowhere/film.mp4")
+
+
+def test_no_password_in_an_error(free_port: Callable[[], int]) -> None:
+    with pytest.raises(MediaError) as caught:
+        probe_source(f"rtsp://me:secret@127.0.0.1:{free_port()}/x")
+    assert "secret" not in str(caught.value)

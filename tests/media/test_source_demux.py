@@ -9,9 +9,12 @@ from collections.abc import Callable
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.rtsp import write_clip
 from wtp.clock import monotonic_us
@@ -201,6 +204,15 @@ def test_live_stamps_take_the_least_delay_and_follow_drift() -> None:
 )
 def test_secrets_are_masked(spec: str, shown: str) -> None:
     assert masked(spec) == shown
+
+
+@given(
+    password=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=5, max_size=20),
+    path=st.sampled_from(["", "/", "/live/1", "/a@b?x=1", "?x=1"]),
+)
+def test_no_password_is_shown(password: str, path: str) -> None:
+    shown = masked(f"rtsp://somebody:{quote(password, safe='')}@camera.lan:8554{path}")
+    assert shown == f"rtsp://***@camera.lan:8554{path}"
 
 
 def test_a_secret_of_a_url_is_in_no_error(free_port: Callable[[], int]) -> None:

@@ -14,6 +14,7 @@ from tests.rtsp import write_clip
 from wtp.clock import Clock
 from wtp.config.schema import PublishSettings
 from wtp.errors import MediaError, UsageError
+from wtp.media.source import Returning
 from wtp.model import Kind
 from wtp.publisher.choice import (
     ChatInput,
@@ -27,7 +28,7 @@ from wtp.publisher.choice import (
     track_names,
 )
 from wtp.publisher.feeds import Feed, open_feeds
-from wtp.publisher.pictures import parse_bitrate
+from wtp.publisher.pictures import VideoFeed, parse_bitrate
 from wtp.publisher.rate import Rate
 from wtp.publisher.trust import room_url, trust_for
 from wtp.transport.trust import Trust
@@ -201,3 +202,14 @@ def test_every_kind_of_input_has_a_name() -> None:
     assert track_names(inputs) == ["screen", "audio", "file", "screen-2"]
     with pytest.raises(UsageError, match="same name"):
         name_tracks([(Kind.VIDEO, "a"), (Kind.AUDIO, "a")])
+
+
+def test_a_source_that_is_back_asks_its_encoder_for_a_key(film: str) -> None:
+    (feed,) = open_feeds([VideoInput(film, sound=False)], "p", PublishSettings(), Clock(), 0)
+    assert isinstance(feed, VideoFeed)
+    source = feed._capture.source
+    assert isinstance(source, Returning)
+    assert source.returned is not None
+    source.returned()
+    assert feed._capture._key.is_set()
+    feed.close()

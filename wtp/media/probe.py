@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from wtp.media.address import masked
 from wtp.media.container import OPEN_S, READ_S
 from wtp.media.frames import av_errors
 from wtp.media.libraries import Library, libraries, load_av
@@ -34,12 +35,12 @@ def probe_source(spec: str) -> dict[str, Any]:
         }
     av = load_av()
     with (
-        av_errors(f"{spec} cannot be opened", "Check the path or the URL."),
+        av_errors(f"{masked(spec)} cannot be opened", "Check the path or the URL."),
         av.open(spec, timeout=(OPEN_S, READ_S)) as container,
     ):
         length = container.duration
         return {
-            "source": spec,
+            "source": masked(spec),
             "format": container.format.name,
             "duration_s": None if length is None else length / av.time_base,
             "streams": [_describe(stream) for stream in container.streams],
