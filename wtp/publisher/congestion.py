@@ -46,7 +46,7 @@ NEAR = (0.75, 1.6)
 """Parts of the known limit between which growth is slow: some lines let a burst through first."""
 LIMIT_S = 20.0
 """How long the known limit is believed."""
-FAST, MEDIUM, SLOW = 1.1, 0.35, 0.06
+FAST, MEDIUM, SLOW = 1.5, 0.35, 0.06
 """Growth per second, as a part of the target: far from the known limit and without delay; with
 either; with neither."""
 DIVISORS = (1, 2, 3, 5, 8, 15)
