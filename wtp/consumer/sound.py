@@ -115,11 +115,12 @@ class Play:
 
         Raises:
             MissingLibrary: sounddevice or PortAudio is not there.
+            MediaError: There is no such speaker.
         """
         if self._checks:
-            from wtp.media.libraries import load_sounddevice
+            from wtp.media.sounddevices import find_speaker
 
-            load_sounddevice()
+            find_speaker(self._device)
 
     def take(self, items: Sequence[Item]) -> list[str]:
         """Take objects of the track that is heard.

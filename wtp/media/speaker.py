@@ -12,13 +12,13 @@ import ctypes
 import logging
 import threading
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 from wtp.clock import monotonic_us
 from wtp.errors import MediaError
 from wtp.media.libraries import load_sounddevice
 from wtp.media.sound import Samples
+from wtp.media.sounddevices import closed, find_speaker, opening, refresh, sound_errors
 
 BLOCK_S = 0.01
 """A callback every 10 ms: half of what the low latency of PulseAudio holds."""
@@ -122,7 +122,7 @@ class Speaker:
 
         Raises:
             MissingLibrary: sounddevice or PortAudio is not there.
-            MediaError: There is no such speaker, or it cannot be opened (code `no-speaker`).
+            MediaError: There is no such speaker, or it cannot be opened.
         """
         self._thread = threading.Thread(target=self._work, name="speaker", daemon=True)
         self._thread.start()
@@ -139,75 +139,66 @@ class Speaker:
     def _work(self) -> None:
         """Own the stream: everything about it but the callback happens in this thread."""
         try:
-            sounddevice = load_sounddevice()
             hush_alsa()
-            self._start(sounddevice)
+            self._start()
         except MediaError as error:
             self._problem = error
+            self._close_stream()
             return
         finally:
             self._opened.set()
         while not self._stop.wait(LOOK_S):
             if monotonic_us() - self._called_us > SILENT_US:
-                self._reopen(sounddevice)
+                self._reopen()
             elif len(self._recent) >= UNDERRUNS and self._step + 1 < len(LATENCIES):
                 self._step += 1
-                LOGGER.info("The speaker runs dry: its latency is raised.")
+                LOGGER.info("The loudspeaker runs dry: its latency is raised.")
                 self._close_stream()
                 with contextlib.suppress(MediaError):
-                    self._start(sounddevice)
+                    self._start()
         self._close_stream()
         self.state = "closed"
 
-    def _start(self, sounddevice: ModuleType) -> None:
-        device: str | int | None = self._device or None
-        if isinstance(device, str) and device.isdecimal():
-            device = int(device)
-        try:
-            self._stream = sounddevice.OutputStream(
-                samplerate=self.rate_hz,
-                blocksize=round(self.rate_hz * BLOCK_S),
-                device=device,
-                channels=self.channels,
-                dtype="int16",
-                latency=LATENCIES[self._step],
-                callback=self._play,
+    def _start(self) -> None:
+        sounddevice = load_sounddevice()
+        device = find_speaker(self._device)
+        with sound_errors(f"The loudspeaker {device.name} cannot be opened"):
+            self._stream = opening(
+                lambda: sounddevice.OutputStream(
+                    samplerate=self.rate_hz,
+                    blocksize=round(self.rate_hz * BLOCK_S),
+                    device=device.number,
+                    channels=self.channels,
+                    dtype="int16",
+                    latency=LATENCIES[self._step],
+                    callback=self._play,
+                )
             )
             self._called_us = monotonic_us()
             self._recent = []
             self._stream.start()
-        except (sounddevice.PortAudioError, ValueError) as error:
-            self._close_stream()
-            raise MediaError(
-                f"The speaker {self._device or '(default)'} cannot be opened: {_first(error)}.",
-                hint="See wtp devices speakers for those that are there.",
-                code="no-speaker",
-            ) from error
         self.state = "playing"
 
-    def _reopen(self, sounddevice: ModuleType) -> None:
+    def _reopen(self) -> None:
         """Say once that the speaker is lost, and try to get it back."""
         if self.state == "playing":
             self.state = "lost"
-            LOGGER.warning("The speaker is lost. Waiting for it.")
+            LOGGER.warning("The loudspeaker is lost. Waiting for it.")
         self._close_stream()
         if self._stop.wait(RETRY_S):
             return
         try:
-            # PortAudio looks for devices only when it is initialised.
-            sounddevice._terminate()
-            sounddevice._initialize()
-            self._start(sounddevice)
-        except (MediaError, sounddevice.PortAudioError):
-            return
-        LOGGER.warning("The speaker is back.")
+            refresh()
+            self._start()
+        except MediaError:
+            self._close_stream()
+        else:
+            LOGGER.warning("The loudspeaker is back.")
 
     def _close_stream(self) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
-            # What has gone cannot be closed well either; `ignore_errors` is the default.
-            stream.abort()
-            stream.close()
+            closed(stream)
 
     def _play(self, out: Samples, count: int, time: Any, status: Any) -> None:
         """PortAudio's callback."""
@@ -224,11 +215,6 @@ class Speaker:
             out.fill(0)
         else:
             out[:] = samples
-
-
-def _first(error: Exception) -> str:
-    """What PortAudio said, without its codes."""
-    return str(error.args[0] if error.args else error).rstrip(".")
 
 
 def hush_alsa() -> None:
