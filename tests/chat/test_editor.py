@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wtp.chat.editor import Editor, View, columns_of, cut, lay_out
+from wtp.chat.editor import MAX_TEXT, Editor, View, columns_of, cut, lay_out
 from wtp.chat.keys import Key
 
 
@@ -88,6 +88,18 @@ def test_long_lines_are_folded_and_wide_characters_counted() -> None:
 def test_lines_of_a_message_are_indented() -> None:
     assert lay_out("> ", "a\nb", 2, columns=20, rows=5) == View(("> a", "  b"), 1, 2)
     assert lay_out("> ", "a\n", 1, columns=20, rows=5) == View(("> a", "  "), 0, 3)
+
+
+def test_what_is_typed_cannot_steer_the_terminal_either() -> None:
+    view = lay_out("> ", "a\u202eb", 3, columns=40, rows=5)
+    assert view == View(("> a\\u202eb",), 0, 10)
+
+
+def test_a_line_is_bounded() -> None:
+    editor = Editor()
+    for _ in range(3):
+        editor.press(Key("paste", "x" * (MAX_TEXT // 2)))
+    assert len(editor.text) == editor.cursor == MAX_TEXT
 
 
 def test_of_many_rows_those_at_the_cursor_are_shown() -> None:

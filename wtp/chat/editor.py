@@ -7,6 +7,10 @@ from collections import deque
 from dataclasses import dataclass
 
 from wtp.chat.keys import Key
+from wtp.consumer.output import escape
+
+MAX_TEXT = 32 * 1024
+"""Characters of a line being typed; twice what a message may have."""
 
 REMEMBERED = 200
 """Lines that the arrow keys bring back."""
@@ -64,6 +68,7 @@ class Editor:
         return text
 
     def _insert(self, text: str) -> None:
+        text = text[: max(0, MAX_TEXT - len(self.text))]
         self.text = self.text[: self.cursor] + text + self.text[self.cursor :]
         self.cursor += len(text)
 
@@ -151,7 +156,7 @@ def lay_out(
     for index, character in enumerate(text):
         if index == cursor:
             place = (len(lines) - 1, column)
-        shown = "  " if character == "\t" else character
+        shown = "  " if character == "\t" else character if character == "\n" else escape(character)
         size = sum(columns_of(one) for one in shown)
         if character == "\n" or column + size > width:
             lines.append(INDENT)

@@ -13,7 +13,7 @@ PASTE_ON, PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
 """Switch the marking on and off."""
 
 PASTE_START, PASTE_END = b"\x1b[200~", b"\x1b[201~"
-MAX_PASTE_BYTES = 256 * 1024
+MAX_PASTE_BYTES = 64 * 1024
 """What is kept of one paste; a chat message has 16 KiB at most."""
 
 MAX_SEQUENCE_BYTES = 32

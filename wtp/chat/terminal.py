@@ -116,7 +116,7 @@ class Terminal:
             self._loop.remove_signal_handler(number)
         self.screen.close()
         with contextlib.suppress(termios.error, OSError):
-            termios.tcsetattr(self._descriptor, termios.TCSADRAIN, before)
+            termios.tcsetattr(self._descriptor, termios.TCSANOW, before)
 
     def redraw(self, *, again: bool = False) -> None:
         """Show what is typed, and above it what waits for its receipt."""
@@ -153,7 +153,7 @@ class Terminal:
     def _cbreak(self) -> None:
         """Switch lines and echo off; Ctrl-C and Ctrl-Z work as ever."""
         with contextlib.suppress(termios.error, OSError):
-            tty.setcbreak(self._descriptor, termios.TCSADRAIN)
+            tty.setcbreak(self._descriptor, termios.TCSANOW)
 
     def _came_back(self) -> None:
         """The process was stopped and goes on."""
