@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,3 +75,14 @@ def left_over(folder: Path) -> list[str]:
     """What is kept of unfinished files."""
     hidden = folder / ".wtp-files"
     return sorted(p.name for p in hidden.iterdir() if p.suffix in (".part", ".chunks", ".json"))
+
+
+@contextmanager
+def receiving(folder: Path, *, force: bool = False) -> Iterator[Inbox]:
+    """An open inbox."""
+    inbox = Inbox(folder, force=force)
+    inbox.open()
+    try:
+        yield inbox
+    finally:
+        inbox.close()
