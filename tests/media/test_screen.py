@@ -60,6 +60,36 @@ def test_a_screen_is_captured_at_its_rate_less_an_odd_row_and_column() -> None:
     assert list(source.pictures()) == []
 
 
+SHOW = """
+import cv2, numpy, sys
+cv2.namedWindow("w", cv2.WINDOW_NORMAL)
+cv2.resizeWindow("w", 400, 300)
+cv2.moveWindow("w", 0, 0)
+picture = numpy.zeros((300, 400, 3), numpy.uint8)
+picture[:] = (255, 0, 0)
+while cv2.imshow("w", picture) or cv2.waitKey(20) != 27:
+    pass
+"""
+
+
+@pytest.mark.device
+@pytest.mark.device("opencv")
+@pytest.mark.usefixtures("desktop")
+def test_what_a_program_shows_is_seen_in_its_colour() -> None:
+    source = open_screen("40,60,64x64", fps=20, now_us=monotonic_us)
+    with subprocess.Popen([sys.executable, "-c", SHOW], stderr=subprocess.DEVNULL) as program:
+        try:
+            for picture in islice(source.pictures(), 600):
+                blue, green, red = picture.bgr()[32, 32].astype(int)
+                if blue > 230 and green < 25 and red < 25:
+                    break
+            else:
+                pytest.fail("The window is not seen.")
+        finally:
+            program.kill()
+            source.close()
+
+
 @pytest.mark.device
 @pytest.mark.usefixtures("desktop")
 @pytest.mark.parametrize("without_opencv", [False, True])
