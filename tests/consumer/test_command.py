@@ -8,6 +8,7 @@ from wtp.cli.consume import Start, Where
 from wtp.cli.group import invoke
 from wtp.cli.reading import Format
 from wtp.config.schema import Settings, WatchSettings
+from wtp.consumer.containers import Framed
 from wtp.model import Kind
 
 DOWN = ("--broker", "pulsar://127.0.0.1:9", "--admin", "http://127.0.0.1:9")
@@ -88,3 +89,19 @@ def test_sound_is_played_as_the_settings_say() -> None:
     output = where.output(Settings(watch=WatchSettings(delay=80)), str, child=False, files=0)
     assert isinstance(output, Play)
     assert output.settings.delay == 80
+
+
+@pytest.mark.parametrize(
+    ("kind", "framed"), [(Kind.VIDEO, True), (Kind.AUDIO, True), (Kind.CHAT, False), (None, True)]
+)
+def test_media_goes_to_a_pipe_as_players_open_it(kind: Kind | None, framed: bool) -> None:
+    where = Where((kind,) if kind else (), Format.TABLE, "-", None, False, False, False)
+    output = where.output(Settings(), str, child=False, files=0)
+    assert isinstance(output, Framed) == framed
+
+
+def test_pictures_and_sound_together_need_a_broker_too(
+    capsys: pytest.CaptureFixture[str], clean_home: Path
+) -> None:
+    assert invoke(["consume", "--mux", "mpegts", *DOWN]) == 3
+    assert "No broker answers at pulsar://127.0.0.1:9" in capsys.readouterr().err

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, RenderableType
 
 from tests.consumer.fakes import DOMAIN, SETTINGS, item, message
+from wtp.consumer.files import Receive
 from wtp.consumer.request import Request
 from wtp.consumer.run import Consumer
 from wtp.model import Kind
@@ -75,3 +77,20 @@ def test_one_object_is_singular() -> None:
     values = {**snapshot(stamped=True), "objects": 1}
     assert "1 object " in ui.line(values)
     assert text(ui.summary(values)).startswith("1 object,")
+
+
+def test_sound_that_is_played_says_how_late_it_is_heard() -> None:
+    heard = {"state": "live", "delay_ms": 38.04, "underruns": 2, "starved": 0}
+    line = ui.line({**snapshot(stamped=True), "output": heard})
+    assert line.endswith("heard after 38.04 ms  underruns 2")
+    line = ui.line({**snapshot(stamped=True), "output": {"state": "waiting", "delay_ms": None}})
+    assert line.endswith("waiting for sound")
+    assert "heard" not in ui.line(snapshot(stamped=True))
+
+
+def test_files_take_the_place_of_objects(tmp_path: Path) -> None:
+    role = Consumer(SETTINGS, Request(kind=Kind.FILE), Receive(tmp_path / "in\x1b"))
+    values = role.snapshot()
+    assert ui.line(values).startswith("0 files received")
+    assert text(ui.screen(values)).startswith("0 files received")
+    assert text(ui.summary(values)).startswith(f"0 files received into {tmp_path}/in?")
