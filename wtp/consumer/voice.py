@@ -104,11 +104,11 @@ class Voice:
         self._rate_hz, self._channels = rate_hz, channels
         self._resampler = None
         if decoder.rate_hz != rate_hz:
-            self._resampler = Resampler(decoder.rate_hz, rate_hz, channels)
+            self._resampler = Resampler(decoder.rate_hz, rate_hz, decoder.channels)
         self._lock = threading.Lock()
         self._waiting: deque[Sound] = deque()
         self._bytes = 0
-        self._rest: Samples = np.zeros((0, channels), np.int16)
+        self._rest: Samples = np.zeros((0, decoder.channels), np.int16)
         self._rest_us = self._expected = self._length_us = 0
         self._playing = self._hungry = False
         self._error_us = 0.0
@@ -170,7 +170,15 @@ class Voice:
         whole = self._fill(take + (take != wanted))
         self._heard = (play_at_us + self._us(lead), self._rest_us)
         out = self._cut(take, wanted) if whole else self._drain(wanted)
-        return np.concatenate((self._quiet(lead), out)) if lead else out
+        return self._spread(np.concatenate((self._quiet(lead), out)) if lead else out)
+
+    def _spread(self, samples: Samples) -> Samples:
+        """The same with the channels of what is pulled; all of them together in each."""
+        have = samples.shape[1]
+        if have == self._channels:
+            return samples
+        mono = samples if have == 1 else samples.mean(axis=1, keepdims=True).astype(np.int16)
+        return np.repeat(mono, self._channels, axis=1)
 
     def _us(self, count: int) -> int:
         return round(count * 1e6 / self._rate_hz)
@@ -180,7 +188,7 @@ class Voice:
         return self._rest_us + self._us(len(self._rest))
 
     def _quiet(self, count: int) -> Samples:
-        return np.zeros((count, self._channels), np.int16)
+        return np.zeros((count, self._decoder.channels), np.int16)
 
     def _pop(self, reason: str = "") -> Sound:
         """Take the oldest object out, with the lock held: delivered, or dropped for a reason."""
@@ -266,11 +274,7 @@ class Voice:
         return self._fit(self._decoder.conceal(round(length_us * self._decoder.rate_hz / 1e6)))
 
     def _fit(self, samples: Samples) -> Samples:
-        """Samples with the channels and at the rate of what is pulled."""
-        have = samples.shape[1]
-        if have != self._channels:
-            mono = samples if have == 1 else samples.mean(axis=1, keepdims=True).astype(np.int16)
-            samples = np.repeat(mono, self._channels, axis=1)
+        """Samples at the rate of what is pulled."""
         return self._resampler.push(samples) if self._resampler else samples
 
     def _cut(self, take: int, wanted: int) -> Samples:
@@ -278,11 +282,11 @@ class Voice:
         if take == wanted:
             out = self._rest[:take]
         else:
-            places = np.arange(wanted) * (take / wanted)
-            left = places.astype(np.int64)
+            places = np.arange(wanted, dtype=np.float32) * np.float32(take / wanted)
+            left = places.astype(np.int32)
             share = (places - left)[:, None]
-            before, after = self._rest[left], self._rest[left + 1]
-            out = np.rint(before + (after.astype(np.float64) - before) * share).astype(np.int16)
+            before = self._rest[left].astype(np.float32)
+            out = np.rint(before + (self._rest[left + 1] - before) * share).astype(np.int16)
         self._rest = self._rest[take:]
         self._rest_us += self._us(take)
         return out
