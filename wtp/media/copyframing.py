@@ -10,6 +10,7 @@ from wtp.media.av1 import SEQUENCE_HEADER, is_key_unit, units, with_delimiter
 from wtp.media.container import OTHER_CODEC
 from wtp.media.frames import av_errors
 from wtp.media.h264 import SLICE_IDR, SPS, nal_types
+from wtp.media.libraries import load_av
 
 AVCC_VERSION, AV1C_MARKER = 1, 0x81
 """First byte of the configuration record of H.264 (ISO/IEC 14496-15) and of AV1 in ISO media."""
@@ -49,9 +50,7 @@ class Filtered(Framing):
     """Sends units through one of FFmpeg's bitstream filters."""
 
     def __init__(self, name: str, stream: Any) -> None:
-        from av.bitstream import BitStreamFilterContext
-
-        self._filter = BitStreamFilterContext(name, stream)
+        self._filter = load_av().bitstream.BitStreamFilterContext(name, stream)
 
     def frame(self, unit: Any) -> bytes:
         """The filter's output."""
