@@ -54,7 +54,7 @@ class WindowSink:
                 hint="Use --preview, or install opencv-python instead of opencv-python-headless.",
             ) from error
         self._open = True
-        self._sized = False
+        self._size: tuple[int, int] | None = None
         self._full = False
         self.key = -1
 
@@ -69,16 +69,24 @@ class WindowSink:
     def show_pixels(self, pixels: Pixels) -> bool:
         """Show blue, green, red bytes (height x width x 3); returns as `show` does."""
         cv2 = self._cv2
-        if self._open and not self._sized:
-            cv2.resizeWindow(self._title, pixels.shape[1], pixels.shape[0])
-            self._sized = True
-        elif self._open and not self._visible():
+        if self._open and self._size is not None and not self._visible():
             # imshow would open a closed window again.
             self.close()
         if not self._open:
             return False
+        size = (pixels.shape[1], pixels.shape[0])
+        if size != self._size:
+            self._resize(size)
         cv2.imshow(self._title, pixels)
         return self.look_after()
+
+    def _resize(self, size: tuple[int, int]) -> None:
+        """Follow the size of what is shown, unless the viewer has chosen another."""
+        cv2 = self._cv2
+        now = tuple(cv2.getWindowImageRect(self._title)[2:])
+        if self._size is None or now == self._size:
+            cv2.resizeWindow(self._title, *size)
+        self._size = size
 
     def look_after(self) -> bool:
         """Let the window system have its turn and take a key; returns as `show` does."""
