@@ -17,7 +17,7 @@ from wtp.publisher.live import LiveTrack, Unit
 from wtp.publisher.outgoing import Outgoing
 from wtp.publisher.reliable import ReliableTrack
 from wtp.publisher.session import Conversation, TrackSpec
-from wtp.transport.session import LIVE, URGENT, Session
+from wtp.transport.session import CONTROL, LIVE, Session
 from wtp.wire import StreamType, control
 
 VIDEO = TrackSpec(1, "video", Kind.VIDEO, "video/h264")
@@ -124,7 +124,7 @@ async def test_control_goes_before_everything() -> None:
     rig = Rig()
     rig.ready()
     rig.video.offer(Unit(b"x", True, 1, 1))
-    assert [stream.rank for stream in rig.session.all()] == [URGENT, LIVE]
+    assert [stream.rank for stream in rig.session.all()] == [CONTROL, LIVE]
 
 
 async def test_a_message_of_a_later_version_is_skipped() -> None:

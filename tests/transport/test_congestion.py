@@ -31,6 +31,7 @@ class Flow:
 
     def __init__(self, rate_bps: float, base_s: float, *, demand_bps: float = 1e12) -> None:
         self.window = ShortQueue(max_datagram_size=MTU)
+        self.window.yields = True
         self.rate_bps, self.base_s, self.demand_bps = rate_bps, base_s, demand_bps
         self.now = 0.0
         self.queue_s = 0.0
@@ -88,6 +89,14 @@ def test_a_line_that_becomes_narrow_has_a_short_queue_again_soon() -> None:
     flow.run(0.6)
     assert flow.queue_s < 0.12
     assert flow.window.peak_rtt_s > flow.window.base_rtt_s
+
+
+def test_a_transfer_by_itself_does_not_yield() -> None:
+    flow = Flow(1e6, 0.005)
+    flow.window.yields = False
+    flow.run(2)
+    assert not flow.window.cuts
+    assert flow.queue_s > 0.1
 
 
 def test_lowest_and_highest_forget_what_is_old() -> None:

@@ -18,7 +18,7 @@ from wtp.errors import (
 from wtp.publisher.live import LiveTrack
 from wtp.publisher.outgoing import Line, Outgoing
 from wtp.publisher.session import Conversation
-from wtp.transport.session import URGENT, Session
+from wtp.transport.session import CONTROL, Session
 from wtp.wire import StreamType, control, stream_type
 
 PING_S = 0.5
@@ -91,7 +91,7 @@ class Active:
         """Say hello on a session that was just opened."""
         self.session = session
         if not self.over.is_set():
-            self._own = session.open_stream(URGENT)
+            self._own = session.open_stream(CONTROL)
             self._write()
 
     # SessionEvents

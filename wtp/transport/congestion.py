@@ -1,10 +1,12 @@
 """Congestion control that keeps the queue of the network short.
 
 Reno fills whatever buffer a link has: on a line of 1 Mbit/s with 64 KB of buffer that is half a
-second for everything behind it, sound included. Here the window is also cut when a standing queue
-shows in the round trip, to what the path has just delivered (as BBR and LEDBAT do; RFC 6817), and
-does not grow while the application leaves it unused (RFC 9002, section 7.8). What does not fit
-then waits at the sender, where it is ordered by urgency and can still be dropped.
+second for everything behind it, sound included. Where live media are sent the window is also cut
+when a standing queue shows in the round trip, to what the path has just delivered (as BBR and
+LEDBAT do; RFC 6817), and does not grow while the application leaves it unused (RFC 9002, section
+7.8). What does not fit then waits at the sender, where it is ordered by urgency and can still be
+dropped. A transfer by itself does not yield: on a busy machine delay is no queue, and it would lose
+half its rate.
 """
 
 from __future__ import annotations
@@ -74,6 +76,7 @@ class ShortQueue(RenoCongestionControl):
         max_datagram_size: In bytes; follows the connection's.
 
     Attributes:
+        yields: Whether delay counts.
         delivered_bytes: UDP payload that was acknowledged.
         base_rtt_s: Round trip without a queue; 0 before the first sample.
         peak_rtt_s: Longest round trip of the last 0.2 to 0.4 s.
@@ -82,6 +85,7 @@ class ShortQueue(RenoCongestionControl):
 
     def __init__(self, *, max_datagram_size: int) -> None:
         super().__init__(max_datagram_size=max_datagram_size)
+        self.yields = False
         self.delivered_bytes = 0
         self.base_rtt_s = 0.0
         self.peak_rtt_s = 0.0
@@ -111,7 +115,8 @@ class ShortQueue(RenoCongestionControl):
         marks.append((now, self.delivered_bytes))
         while len(marks) > 2 and marks[1][0] < now - RATE_S:
             marks.popleft()
-        if standing - base > QUEUE_LIMIT_S and now - self._cut_s > max(CUT_AGAIN_S, base):
+        late = self.yields and standing - base > QUEUE_LIMIT_S
+        if late and now - self._cut_s > max(CUT_AGAIN_S, base):
             self._cut(now, base)
 
     def _cut(self, now: float, base: float) -> None:

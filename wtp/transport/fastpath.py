@@ -44,7 +44,7 @@ _STREAM_FRAME_MIN_BYTES = 32
 
 _SHARED_PACKETS = 8
 """One in so many full packets begins with a rank that would have to wait."""
-_RANKS = 3  # of ``session``: URGENT, LIVE, BULK
+_RANKS = 4  # of ``session``: CONTROL, URGENT, LIVE, BULK
 
 _BURST_START_PACKETS = 4
 _BURST_BYTES = 64_000

@@ -18,7 +18,7 @@ from wtp.transport.endpoint import Address
 from wtp.transport.hardening import HardenedConnection
 from wtp.transport.http3 import HardenedHttp
 from wtp.transport.limits import Limits
-from wtp.transport.session import ABNORMAL, Session, SessionStats
+from wtp.transport.session import ABNORMAL, LIVE, URGENT, Session, SessionStats
 
 logger = logging.getLogger(__name__)
 
@@ -330,6 +330,7 @@ class Link(Driver):
             )
         stream = self.quic.get_next_available_stream_id(is_unidirectional=True)
         self.quic.rank_stream(stream, rank)
+        self.quic.window.yields |= rank in (URGENT, LIVE)
         self.quic.send_stream_data(stream, self._stream_prefix)
         self._outgoing[stream] = False
         if len(self._outgoing) > 2 * self.quic.stream_count() + 32:

@@ -17,8 +17,9 @@ logger = logging.getLogger(__name__)
 ABNORMAL = 0x1
 """Close code of ends that carry none of their own: time-outs, transport errors, bugs."""
 
-URGENT, LIVE, BULK = 0, 1, 2
-"""Ranks of streams: what is ready of a lower number is sent first; see ``fastpath``."""
+CONTROL, URGENT, LIVE, BULK = 0, 1, 2, 3
+"""Ranks of streams: what is ready of a lower number is sent first (see ``fastpath``). A session
+that carries `URGENT` or `LIVE` streams keeps the network's queue short (see ``congestion``)."""
 
 _ids = itertools.count(1)
 
@@ -174,8 +175,8 @@ class Session:
         """Open a unidirectional stream and return its id.
 
         Args:
-            rank: ``URGENT`` (sound, control messages), ``LIVE`` (pictures) or ``BULK``: which
-                streams go first when they do not all fit.
+            rank: ``CONTROL``, ``URGENT`` (sound), ``LIVE`` (pictures) or ``BULK``: which streams
+                go first when they do not all fit.
 
         Raises:
             Refused: The peer gives no more credit, or too many of ours are alive
