@@ -6,6 +6,7 @@ gstreamer1.0-tools (whose program `gst-launch-1.0` the mark `tool` looks for).
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -58,6 +59,11 @@ class RtspCamera:
             time.sleep(0.05)
         self.stop()
         raise AssertionError("GStreamer's RTSP server does not start; see the packages above")
+
+    def freeze(self) -> None:
+        """Let it fall silent, with its connections open."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
 
     def stop(self) -> None:
         """Pull the plug."""

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.stage import wait_for
 from tests.rtsp import RtspCamera, write_clip
 from wtp.clock import monotonic_us
 from wtp.errors import MediaError
-from wtp.media import demux
+from wtp.media import container, demux
 from wtp.media.demux import Demuxer
 from wtp.media.file import FileSource
 from wtp.media.filesound import FileSound
@@ -91,6 +92,12 @@ class Viewer:
 
 
 @pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container, "LIVE_READ_S", 1.0)
+    monkeypatch.setattr(demux, "RETRY_S", (1.0,))
+
+
+@pytest.fixture
 def viewer(camera: RtspCamera) -> Iterator[Viewer]:
     viewer = Viewer(camera.url)
     yield viewer
@@ -129,11 +136,16 @@ def test_a_wrong_password_is_said_at_once(camera: RtspCamera) -> None:
         assert "wrong@" not in str(caught.value)
 
 
-def test_a_password_that_was_changed_ends_the_source(
-    film: Path, camera: RtspCamera, viewer: Viewer, monkeypatch: pytest.MonkeyPatch
+def test_a_camera_that_falls_silent_is_lost_and_a_changed_password_ends_it(
+    film: Path,
+    camera: RtspCamera,
+    impatient: None,
+    viewer: Viewer,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(demux, "RETRY_S", (0.2,))
     viewer.until(lambda: len(viewer.pictures) > 3)
+    camera.freeze()
+    wait_for(lambda: "Trying again" in caplog.text, "word of the silence", 30)
     camera.stop()
     other = RtspCamera(film, int(camera.url.rpartition(":")[2].partition("/")[0]), USER, "new")
     other.start()

@@ -16,8 +16,8 @@ from wtp.media.libraries import load_av
 
 OPEN_S, READ_S = 10.0, 10.0
 """How long a URL may take to open, and to deliver the next bytes."""
-LIVE_READ_S = 5.0
-"""How long a live source may be silent before it counts as lost."""
+LIVE_READ_S = 2.5
+"""Half of how long RTSP may be silent before it counts as lost: FFmpeg waits twice."""
 
 _POLL_S = 0.1
 
