@@ -9,9 +9,7 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,37 @@ PIPELINE = (
 )
 
 
+SERVER = """
+import gi
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer as rtsp
+
+clip, port, user, password, pipeline = sys.argv[1:]
+Gst.init(None)
+server = rtsp.RTSPServer()
+server.set_address("127.0.0.1")
+server.set_service(port)
+factory = rtsp.RTSPMediaFactory()
+factory.set_launch(pipeline.format(clip=clip))
+if user:
+    viewer = rtsp.RTSPToken()
+    viewer.set_string("media.factory.role", "viewer")
+    auth = rtsp.RTSPAuth()
+    auth.set_supported_methods(2)  # GST_RTSP_AUTH_DIGEST of gstrtspdefs.h
+    auth.add_digest(user, password, viewer)
+    server.set_auth(auth)
+    allowed = rtsp.RTSPPermissions()
+    for right in ("access", "construct"):
+        allowed.add_permission_for_role("viewer", f"media.factory.{right}", True)
+    factory.set_permissions(allowed)
+server.get_mount_points().add_factory("/camera", factory)
+server.attach(None)
+GLib.MainLoop().run()
+"""
+"""The server, for the system's Python, which has the packages above."""
+
+
 class RtspCamera:
     """A camera that plays a clip (H.264 and AAC) to every client from its start.
 
@@ -37,7 +66,7 @@ class RtspCamera:
     """
 
     def __init__(self, clip: Path, port: int, user: str = "", password: str = "") -> None:
-        self._words = [str(clip), str(port), user, password]
+        self._words = [str(clip), str(port), user, password, PIPELINE]
         self._port = port
         self._user, self._password = user, password
         self._process: subprocess.Popen[bytes] | None = None
@@ -50,7 +79,7 @@ class RtspCamera:
 
     def start(self) -> None:
         """Switch it on; returns when it answers."""
-        self._process = subprocess.Popen([SYSTEM_PYTHON, __file__, *self._words])
+        self._process = subprocess.Popen([SYSTEM_PYTHON, "-c", SERVER, *self._words])
         until = time.monotonic() + START_S
         while time.monotonic() < until and self._process.poll() is None:
             with socket.socket() as line:
@@ -106,59 +135,3 @@ def write_clip(path: Path, seconds: int, *, gop: int = FPS, bframes: int = 0) ->
         out.mux(video.encode(None))
         out.mux(audio.encode(None))
     return path
-
-
-def cameras(folder: Path) -> Iterator[Any]:
-    """Make cameras of one clip; all are switched off at the end."""
-    made: list[RtspCamera] = []
-
-    def make(port: int, user: str = "", password: str = "", seconds: int = 60) -> RtspCamera:
-        clip = folder / f"camera-{seconds}.mp4"
-        if not clip.exists():
-            write_clip(clip, seconds)
-        made.append(RtspCamera(clip, port, user, password))
-        return made[-1]
-
-    try:
-        yield make
-    finally:
-        for camera in made:
-            camera.stop()
-
-
-def serve(clip: str, port: str, user: str, password: str) -> None:
-    """Run the server; for the system's Python."""
-    import gi  # type: ignore[import-not-found]
-
-    gi.require_version("Gst", "1.0")
-    gi.require_version("GstRtspServer", "1.0")
-    from gi.repository import GLib, Gst, GstRtspServer  # type: ignore[import-not-found]
-
-    Gst.init(None)
-    server = GstRtspServer.RTSPServer()
-    server.set_address("127.0.0.1")
-    server.set_service(port)
-    factory = GstRtspServer.RTSPMediaFactory()
-    factory.set_launch(PIPELINE.format(clip=clip))
-    if user:
-        server.set_auth(_digest(GstRtspServer, user, password))
-        allowed = GstRtspServer.RTSPPermissions()
-        for right in ("access", "construct"):
-            allowed.add_permission_for_role("viewer", f"media.factory.{right}", True)
-        factory.set_permissions(allowed)
-    server.get_mount_points().add_factory("/camera", factory)
-    server.attach(None)
-    GLib.MainLoop().run()
-
-
-def _digest(module: Any, user: str, password: str) -> Any:
-    auth = module.RTSPAuth()
-    auth.set_supported_methods(2)  # GST_RTSP_AUTH_DIGEST of gstrtspdefs.h
-    viewer = module.RTSPToken()
-    viewer.set_string("media.factory.role", "viewer")
-    auth.add_digest(user, password, viewer)
-    return auth
-
-
-if __name__ == "__main__":
-    serve(*sys.argv[1:])
