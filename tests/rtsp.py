@@ -26,6 +26,7 @@ PIPELINE = (
 
 
 SERVER = """
+import sys
 import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
