@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.consumer.fakes import DOMAIN, foreign, item, message
 from wtp.consumer.playout import (
+    LEAP_US,
     MARGIN_US,
     OVER_FLOOR_US,
     SHRINK_US_PER_S,
@@ -56,6 +57,14 @@ def test_it_shrinks_slowly_and_only_when_that_is_worth_it() -> None:
     steps = [before - now for before, now in pairwise(after)]
     assert 0 < max(steps) <= SHRINK_US_PER_S * 0.51
     assert run(delay, [20_000 - SLACK_US] * 3000, 40_000_000)[-1] == 20_000 + MARGIN_US
+
+
+def test_what_is_far_too_large_goes_down_at_once() -> None:
+    delay = Delay("auto")
+    run(delay, [20_000 + MARGIN_US + LEAP_US + 10_000] * 400)
+    after = run(delay, [20_000] * 760, 4_000_000)
+    assert after[690] > LEAP_US
+    assert after[-1] == 20_000 + MARGIN_US
 
 
 def test_a_stall_at_the_start_is_forgotten_at_once() -> None:

@@ -30,6 +30,10 @@ SHRINK_US_PER_S = 10_000
 SLACK_US = 10_000
 """It begins to go down only when it is so much too large: sound keeps its pitch otherwise."""
 
+LEAP_US = 150_000
+"""When it is so much too large it goes down at once: sound that skips a moment is better than a
+minute of being behind."""
+
 YOUNG_US = 3_000_000
 """At first, while decoders and devices start, it goes down at once."""
 
@@ -130,10 +134,12 @@ class Delay:
         floor_us = min((low for low, _ in self._slots), default=need_us)
         limit_us = max(self._max_us, min(floor_us, need_us) + OVER_FLOOR_US)
         self._turn(arrival_us, need_us)
-        low, high = self._slots.pop()
-        self._slots.append((min(low, need_us), max(high, need_us)))
-        step_us = min(need_us + MARGIN_US, self._ceiling_us)
-        self.target_us = min(limit_us, max(self.target_us, step_us, self._covered_us()))
+        low, high = self._slots[-1]
+        if need_us < low or need_us > high:
+            self._slots[-1] = (min(low, need_us), max(high, need_us))
+        if need_us + MARGIN_US > self.target_us:
+            step_us = min(need_us + MARGIN_US, self._ceiling_us)
+            self.target_us = min(limit_us, max(self.target_us, step_us, self._covered_us()))
 
     @property
     def too_short(self) -> bool:
@@ -159,7 +165,8 @@ class Delay:
         self._shrinking = self.target_us > wanted_us + SLACK_US * (not self._shrinking)
         if self._shrinking:
             down_us = SHRINK_US_PER_S * min(passed_us, 2 * SLOT_US) // 1_000_000
-            if now_us - self._began_us < YOUNG_US:
+            young = now_us - self._began_us < YOUNG_US
+            if young or self.target_us > wanted_us + LEAP_US:
                 down_us = self.target_us
             self.target_us = max(wanted_us, self.target_us - down_us)
         self._ceiling_us = self.target_us + STEP_UP_US
