@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import wave
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
@@ -198,17 +199,21 @@ async def test_no_router_exits_3_after_about_5_s(
     assert 4 < loop.time() - began < 9
 
 
-async def test_a_sound_file_has_no_video(publish: Publish, tmp_path: Path) -> None:
-    import wave
-
+async def test_a_sound_file_is_heard_and_without_sound_there_is_nothing(
+    url: str, home: Standin, publish: Publish, tmp_path: Path
+) -> None:
     path = tmp_path / "tone.wav"
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(8000)
-        file.writeframes(bytes(16000))
-    process = await publish("--source", str(path))
-    _, err = await asyncio.wait_for(process.communicate(), 10)
+        file.writeframes(bytes(8000))
+    process = await publish("--source", str(path), "--router", url)
+    _, err = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 0, err
+    assert [track for track, objects in home.objects.items() if objects] == ["audio"]
+    process = await publish("--source", str(path), "--no-sound", "--router", url)
+    _, err = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 1
     assert b"no video" in err
 
