@@ -164,6 +164,7 @@ class Watcher:
             LOGGER.warning("No sound, pictures go on: %s %s", error.message, error.hint)
         else:
             self.speaker = speaker
+            await asyncio.to_thread(_load_decoder)
 
     def _close_devices(self) -> None:
         if self.speaker is not None:
@@ -307,6 +308,17 @@ def _administer(
     from wtp.broker.connect import administer
 
     return administer(settings)
+
+
+def _load_decoder() -> None:
+    """Load the decoder's library, which takes a while, before the first object comes.
+
+    Only now: see `Screen` for why it has to be later than the window.
+    """
+    from wtp.media.libraries import load_av
+
+    with contextlib.suppress(MediaError):
+        load_av()
 
 
 def _real_speaker(pull: Pull, device: str) -> Speaker:
