@@ -222,3 +222,11 @@ def test_adts_header_of_a_known_configuration() -> None:
         framing.frame(bytes(9000))
     with pytest.raises(MediaError, match="cannot be sent"):
         AdtsFraming(struct.pack(">H", 2 << 11 | 15 << 7))
+
+
+def test_a_loop_goes_on_with_the_times() -> None:
+    (source,) = open_copies(Demuxer(clip("bikes"), loop=True, now_us=frozen_clock, pace=False))
+    units = list(itertools.islice(source.units(), 600))
+    source.close()
+    assert sorted(unit.pts_us for unit in units[:500]) == [40_000 * i for i in range(500)]
+    assert units[250].key
