@@ -185,6 +185,21 @@ def test_a_busy_machine_takes_no_pictures() -> None:
     assert world.sheds == 0
 
 
+def test_delay_is_excused_where_the_machine_is_late_itself() -> None:
+    def looks(lag_ms: float) -> int:
+        controller = Controller(CEILING, FLOOR)
+        for number in range(40):
+            sight = Sight(
+                number * TICK_US, number * 15_000, 20_000, 120.0, 100.0, 2.0, 120.0, lag_ms
+            )
+            controller.look(sight)
+        return round(controller.target_bps)
+
+    assert looks(0.5) < 0.8 * CEILING
+    assert looks(30.0) == CEILING
+    assert Sight(0, 0, lag_ms=9_000.0).excused_ms == 250.0, "not for ever"
+
+
 def test_a_slow_path_is_no_congestion() -> None:
     world = World(Line(20e6, base_ms=200.0))
     world.run(10)

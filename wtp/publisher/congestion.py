@@ -29,6 +29,9 @@ CLEAR_MS = 120.0
 """Delay that needs no second look."""
 BLIND_S = 0.12
 """A look that comes so late says more about this process than about the network."""
+EXCUSED, MOST_EXCUSED_MS = 3.0, 250.0
+"""Delay is excused for so many times the lateness of the looks: where nobody gets the processor in
+time acknowledgements are late too, by the turns of both ends and of what lies between."""
 CUT_AGAIN_S = 0.2
 """An encoder takes a picture or two to follow."""
 DRAIN_S = 0.5
@@ -72,6 +75,7 @@ class Sight:
         rtt_ms: Smoothed round trip.
         base_rtt_ms: Round trip without a queue.
         peak_rtt_ms: Longest round trip of the last 0.3 s or so.
+        lag_ms: By how much looks came late lately.
     """
 
     now_us: int
@@ -81,6 +85,7 @@ class Sight:
     rtt_ms: float = 0.0
     base_rtt_ms: float = 0.0
     peak_rtt_ms: float = 0.0
+    lag_ms: float = 0.0
 
     @property
     def delay_ms(self) -> float:
@@ -88,9 +93,15 @@ class Sight:
         return max(0.0, self.rtt_ms - self.base_rtt_ms, self.oldest_ms - self.base_rtt_ms)
 
     @property
+    def excused_ms(self) -> float:
+        """How much of it may be this machine's."""
+        return min(EXCUSED * self.lag_ms, MOST_EXCUSED_MS)
+
+    @property
     def calm(self) -> bool:
         """Whether even the slowest packets have come through at once."""
-        return max(self.peak_rtt_ms, self.oldest_ms) - self.base_rtt_ms < CALM_MS
+        slowest_ms = max(self.peak_rtt_ms, self.oldest_ms) - self.base_rtt_ms
+        return slowest_ms < CALM_MS + self.excused_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +181,11 @@ class Controller:
         self.delay_ms = sight.delay_ms
         rate_bps = self._rate(sight)
         shed = False
-        if passed_s > BLIND_S or self.delay_ms <= HIGH_MS:
+        late_ms = self.delay_ms - sight.excused_ms
+        if passed_s > BLIND_S or late_ms <= HIGH_MS:
             self._high = 0
         else:
-            self._high += 1 if self.delay_ms < CLEAR_MS else STANDS
+            self._high += 1 if late_ms < CLEAR_MS else STANDS
         if not sight.calm:
             self._calm_us = None
         elif self._calm_us is None:
@@ -181,7 +193,7 @@ class Controller:
         if self._high >= STANDS:
             self._congested(sight, rate_bps)
             shed = self._sheds(sight, rate_bps)
-        elif self.delay_ms < LOW_MS:
+        elif late_ms < LOW_MS:
             self._drained(sight.now_us)
             self._grow(sight.now_us, min(passed_s, 0.5))
         self.target_bps = min(max(self.target_bps, self.floor_bps), self.ceiling_bps)

@@ -18,6 +18,8 @@ from wtp.transport.session import Session, SessionStats
 
 LOOK_S = 0.05
 """A picture and a half at 30 a second; the controller wants two looks before it acts."""
+LAG_FADES = 0.95
+"""What is left of the worst lateness of a look at the next one: half of it is gone in 0.7 s."""
 
 
 class Helm:
@@ -35,6 +37,7 @@ class Helm:
         self._live = [track for track in tracks if isinstance(track, LiveTrack)]
         self._clock = clock
         self._last: Verdict | None = None
+        self._lag_ms = 0.0
         steered = self._steered()
         self.controller = Controller(*self._bounds(steered)) if steered else None
 
@@ -43,8 +46,11 @@ class Helm:
         if self.controller is None:
             return
         self.controller.restart()
+        loop = asyncio.get_running_loop()
         while True:
+            due_s = loop.time() + LOOK_S
             await asyncio.sleep(LOOK_S)
+            self._lag_ms = max(LAG_FADES * self._lag_ms, 1000 * (loop.time() - due_s))
             self.look(session.stats)
 
     def look(self, stats: SessionStats) -> None:
@@ -86,6 +92,7 @@ class Helm:
             rtt_ms=stats.rtt_ms,
             base_rtt_ms=stats.base_rtt_ms,
             peak_rtt_ms=stats.peak_rtt_ms,
+            lag_ms=self._lag_ms,
         )
 
     def _tell(self, verdict: Verdict, steered: Sequence[Steering]) -> None:
