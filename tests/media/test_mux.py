@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from itertools import pairwise
 from pathlib import Path, PurePath
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.recorder.rooms import FPS, T0_US, TYPES, decoded, pictures, read, sound
 from wtp.errors import MediaError, StorageError, UsageError
+from wtp.media.libraries import load_av
 from wtp.media.mux_formats import MP4, PIPES, container_of
 from wtp.media.mux_parts import Parts
 from wtp.media.mux_shape import aac_config, payload_for, probe, signature
@@ -216,7 +218,6 @@ def test_pictures_coded_out_of_order(tmp_path: Path, ending: str) -> None:
 def b_frames() -> tuple[Encoded, ...]:
     """Pictures with two B-frames between others, in decoding order."""
     from wtp.media.frames import frame_of
-    from wtp.media.libraries import load_av
     from wtp.media.testsrc import Pattern
 
     codec = load_av().CodecContext.create("libx264", "w")
@@ -325,12 +326,48 @@ def test_shapes_of_damaged_objects() -> None:
         assert isinstance(signature(content_type, payload), bytes)
 
 
-def test_aac_without_its_head() -> None:
-    # LC at 48 kHz, two channels: ADTS head of 7 bytes, then the frame.
-    adts = bytes([0xFF, 0xF1, 0x4C, 0x80, 0x01, 0x3F, 0xFC]) + b"frame"
-    assert aac_config(adts) == bytes([0x11, 0x90])
-    shape = probe(TYPES["pcm"], bytes(400))
-    assert payload_for(shape, adts) == adts
+def aac(count: int) -> list[bytes]:
+    """Objects of AAC as `--copy` sends them: ADTS frames."""
+    av = load_av()
+    data = io.BytesIO()
+    with av.open(data, "w", format="adts") as out:
+        stream = out.add_stream("aac", rate=44_100, layout="stereo")
+        for number in range(count):
+            frame = av.AudioFrame(format="fltp", layout="stereo", samples=1024)
+            for plane in frame.planes:
+                plane.update(bytes(plane.buffer_size))
+            frame.sample_rate, frame.pts = 44_100, number * 1024
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    with av.open(io.BytesIO(data.getvalue()), format="aac") as source:
+        return [bytes(packet) for packet in source.demux() if packet.size]
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_aac_loses_its_head(tmp_path: Path, ending: str) -> None:
+    objects, content_type = aac(20), "audio/aac;rate=44100;channels=2"
+    assert aac_config(objects[0]) == bytes([0x12, 0x10])  # LC, 44.1 kHz, two channels
+    assert payload_for(probe(content_type, objects[0]), objects[0]) == objects[0][7:]
+    writer = Writer(tmp_path / f"room.{ending}")
+    step_us = 23_220
+    writer.write(
+        [
+            Piece("cam/audio", content_type, one, True, T0_US + n * step_us, step_us, n + 1, "run")
+            for n, one in enumerate(objects)
+        ]
+    )
+    (path,) = writer.close()
+    (heard,) = read(path)
+    assert heard.codec == "aac"
+    assert heard.payloads == [one[7:] for one in objects]
+
+
+def test_files_are_closed_when_the_next_one_has_begun(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "room.mp4", segment_us=1_000_000)
+    writer.write(pieces(pictures("h264", 4.0), TYPES["h264"], "cam/video"))
+    assert len(writer.files) == 4
+    assert [file.closed for file in writer.files] == [True, True, True, False]
+    writer.close()
 
 
 def test_pipes_name_each_other() -> None:

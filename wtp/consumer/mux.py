@@ -62,6 +62,9 @@ class _Pipe:
     def mark(self) -> None:
         """Nothing to do."""
 
+    def close(self) -> None:
+        """Nothing to do: the sink is closed when both have left it."""
+
 
 class _Both:
     """The one pipe of several consumers, each in a thread of its own."""

@@ -37,6 +37,10 @@ class Target(Protocol):
         """What was written up to here can be played."""
         ...
 
+    def close(self) -> None:
+        """Nothing more comes; may be called more than once."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class MuxTrack:
@@ -195,14 +199,17 @@ class Muxer:
             StorageError: The disk is full; what was written before is playable.
             BrokenPipeError: The reader has gone.
         """
-        if self._failed:
-            with contextlib.suppress(Exception):
+        try:
+            if self._failed:
+                with contextlib.suppress(Exception):
+                    self._file.close()
+                return
+            if self._timed is not None:
+                self._put_texts(self._timed.end(self._end_us))
+            with _errors(self.container):
                 self._file.close()
-            return
-        if self._timed is not None:
-            self._put_texts(self._timed.end(self._end_us))
-        with _errors(self.container):
-            self._file.close()
+        finally:
+            self._target.close()
 
 
 def _name(stream: Any, title: str) -> None:

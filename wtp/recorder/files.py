@@ -68,6 +68,11 @@ class PartFile:
         """Where we are."""
         return self._at
 
+    @property
+    def closed(self) -> bool:
+        """Whether it is complete."""
+        return self._descriptor < 0
+
     def close(self) -> None:
         """Close it; may be called more than once."""
         if self._descriptor >= 0:

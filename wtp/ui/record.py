@@ -45,8 +45,8 @@ def line(snapshot: Snapshot) -> str:
         done = share(snapshot)
         if done is not None:
             parts.append(f"{done:.0%}")
-    if not count and snapshot.get("objects"):
-        parts.append("waiting for a key frame")
+    if not count and snapshot["state"] != "starting":
+        parts.append(f"waiting for {'a key frame' if snapshot['objects'] else 'pictures or sound'}")
     return "  ".join([*parts, f"left out {drops(_left_out(snapshot))}"])
 
 
