@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from wtp.clock import monotonic_us
-from wtp.config.schema import BrokerSettings, Settings
+from wtp.config.schema import Settings
 from wtp.consumer.feed import Feed
 from wtp.consumer.history import HistoryFeed
 from wtp.consumer.item import Item, read_object
@@ -24,13 +24,12 @@ from wtp.consumer.places import answers, locate, reach
 from wtp.consumer.ports import Broker, Directory, Message
 from wtp.consumer.request import Request
 from wtp.consumer.stats import Statistics
+from wtp.consumer.ways import Via as Via
+from wtp.consumer.ways import connect_by, directory_of, first_error, shown_url
 from wtp.consumer.worker import Worker
 from wtp.errors import NotFound
 from wtp.metrics import Ledger
 from wtp.model import Kind
-
-Via = Literal["pulsar", "pulsar-ws"]
-"""How the broker is reached: Pulsar's own protocol, or its WebSocket API."""
 
 LOGGER = logging.getLogger("wtp.consumer")
 
@@ -84,9 +83,9 @@ class Consumer:
         self.state = "starting"
         self._ask_key = ask_key
         self.topics: tuple[str, ...] = ()
-        self._url = _url(settings.broker, via)
-        self._make_broker = broker or partial(_connect, settings.broker, via)
-        self._make_directory = directory or partial(_admin, settings.broker)
+        self._url = shown_url(settings.broker, via)
+        self._make_broker = broker or partial(connect_by, settings.broker, via)
+        self._make_directory = directory or partial(directory_of, settings.broker)
         live = request.live and not self.output.lossless
         self._pending = Pending(live=live)
         self._feeds: dict[str, Feed] = {}
@@ -120,7 +119,7 @@ class Consumer:
         if not self.output.inline:
             self._worker = Worker("output")
         try:
-            with _first_error():
+            with first_error():
                 await self._unless_stopped(self._call(self.output.open))
                 await self._read_and_write(ready)
         except Finished:
@@ -370,43 +369,3 @@ class Consumer:
             "clock_router": str(router) if router else None,
             "output": figures_of(self.output),
         }
-
-
-def _url(settings: BrokerSettings, via: Via) -> str:
-    """Where the broker is, on the chosen way."""
-    if via == "pulsar":
-        return settings.url
-    from wtp.broker.access import shown
-    from wtp.broker.websocketline import api_url
-
-    return shown(api_url(settings))
-
-
-def _connect(settings: BrokerSettings, via: Via, _url: str) -> Broker:
-    if via == "pulsar-ws":
-        from wtp.broker.websocket import connect_websocket
-
-        return connect_websocket(settings)
-    from wtp.broker.connect import connect
-
-    return connect(settings)
-
-
-def _admin(
-    settings: BrokerSettings, _url: str
-) -> contextlib.AbstractAsyncContextManager[Directory]:
-    from wtp.broker.connect import administer
-
-    return administer(settings)
-
-
-@contextlib.contextmanager
-def _first_error() -> Iterator[None]:
-    """Raise the one error that matters out of a (nested) group."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None
