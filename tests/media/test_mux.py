@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path, PurePath
 
@@ -174,6 +175,18 @@ def test_segments_begin_at_key_pictures_and_lose_nothing(tmp_path: Path) -> None
     assert all(one[0].keys[0] for one in files)
     assert [len(one[0].times) for one in files] == [45, 45, 30]
     assert sum(len(one[1].times) for one in files) >= len(listened) - 1
+
+
+def test_the_index_of_an_mp4_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = replace(MP4, max_objects=100)
+    monkeypatch.setattr("wtp.media.mux_formats.FILES", {".mp4": few})
+    writer = Writer(tmp_path / "room.mp4")
+    writer.write(
+        pieces(pictures("h264", 2.0), TYPES["h264"], "cam/video"),
+        pieces(sound("opus", 2.0), TYPES["opus"], "cam/audio"),
+    )
+    files = [read(path) for path in writer.close()]
+    assert [len(one[0].times) for one in files] == [45, 15]
 
 
 def test_lost_objects_leave_a_gap_up_to_the_next_key_picture(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ class Container:
         subtitle: Codec of its text track; empty for none.
         options: Of the muxer.
         seekable: Whether its end is completed by going back to its start.
+        max_objects: A new file is begun after so many: its index is held in memory; 0 for no limit.
         step_us: Its precision: how far the times of two objects of a track lie apart at least.
     """
 
@@ -37,6 +38,7 @@ class Container:
     options: Mapping[str, str]
     seekable: bool = True
     step_us: int = 1
+    max_objects: int = 0
 
 
 _ALWAYS = {"flush_packets": "1", "max_interleave_delta": str(_LATE_US)}
@@ -54,6 +56,7 @@ MP4 = Container(
         "movflags": "+hybrid_fragmented+delay_moov+default_base_moof",
         "frag_duration": str(FRAGMENT_MS * 1000),
     },
+    max_objects=1_000_000,  # 220 bytes each, as measured; two hours of 30 pictures and Opus
 )
 MATROSKA = Container(
     "mkv",

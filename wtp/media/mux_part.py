@@ -55,6 +55,7 @@ class Part:
         self.start_us = start_us
         self.first_us: int | None = None
         self.last_us = start_us
+        self.objects = 0
         self.tracks: list[Track] = []
         self._container, self._open_target = container, open_target
         self._expected, self._kinds = list(expected), kinds
@@ -173,6 +174,7 @@ class Part:
             return ""
         if at_us < 0:
             return BEFORE_START
+        self.objects += 1
         number, times = self._numbers[track.title]
         muxer.pass_time(at_us)
         muxer.write(

@@ -1,7 +1,7 @@
 """A recording: objects of many tracks go into one file after the other.
 
 A file's streams are fixed when its head is written. So a new file is begun when a track appears
-that has none, when a track's codec, size or rate changes, and when a segment is long enough. Sound
+that has none, when a track's codec, size or rate changes, and when one is long enough. Sound
 goes over at that time, pictures at their next key picture: until then the file before is written.
 """
 
@@ -134,13 +134,16 @@ class Parts:
         return reason
 
     def _long_enough(self, track: Track, piece: Piece) -> bool:
-        part = self._new
-        if not self._segment_us or part is None or not part.opened or track.part is not part:
+        """Whether a new file is due, and can begin with this object."""
+        part, most = self._new, self._container.max_objects
+        if part is None or not part.opened or track.part is not part:
             return False
-        if piece.at_us - part.start_us < self._segment_us:
+        long = self._segment_us and piece.at_us - part.start_us >= self._segment_us
+        if not long and not (most and part.objects >= most):
             return False
-        pictures = any(not one.sound and one.part is part for one in part.tracks)
-        return (piece.key and not track.sound) or not pictures
+        if not track.sound:
+            return piece.key
+        return all(one.sound or one.part is not part for one in part.tracks)
 
     def _cut(self, at_us: int) -> Part:
         """Begin another file at a time; tracks go over to it one by one."""
