@@ -43,9 +43,15 @@ class Stream:
         package.opened.release()
 
     def start(self) -> None:
+        self._hang("start")
         self.package.started.release()
 
+    def _hang(self, doing: str) -> None:
+        if self.package.hang == doing:
+            self.package.let_go.wait(10)
+
     def abort(self) -> None:
+        self._hang("abort")
         if self.closed:
             raise PortAudioError("Invalid stream pointer", -9988)
 
@@ -72,6 +78,7 @@ class FakeSound(ModuleType):
         rates_hz: Rates that can be opened.
         channels: Numbers of channels that can be opened.
         busy: Whether another program has them all.
+        hang: What streams hang at, `start` or `abort`, until `let_go`.
     """
 
     PortAudioError = PortAudioError
@@ -83,6 +90,8 @@ class FakeSound(ModuleType):
         self.rates_hz: tuple[int, ...] = (16_000, 44_100, 48_000)
         self.channels: tuple[int, ...] = (1, 2)
         self.busy = False
+        self.hang = ""
+        self.let_go = threading.Event()
         self.streams: list[Stream] = []
         self._known: list[dict[str, Any]] = []
         self.opened, self.started = threading.Semaphore(0), threading.Semaphore(0)
@@ -99,6 +108,9 @@ class FakeSound(ModuleType):
             "input": next((d["index"] for d in self._known if d["max_input_channels"]), -1),
             "output": next((d["index"] for d in self._known if d["max_output_channels"]), -1),
         }
+
+    def _exit_handler(self) -> None:
+        """What the package does when the process ends."""
 
     def query_devices(self) -> list[dict[str, Any]]:
         return self._known

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -74,8 +75,14 @@ class Listener:
 
 
 def started(sound: FakeSound) -> Stream:
+    """The next stream that is started, once what it hears is kept."""
     assert sound.started.acquire(timeout=5)
-    return sound.streams[-1]
+    stream = sound.streams[-1]
+    end = time.monotonic() + 5
+    while not stream.given["callback"].__self__.listening:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    return stream
 
 
 RAMP = np.arange(480)
@@ -150,6 +157,8 @@ def test_a_slow_reader_loses_the_oldest_blocks_and_counts_them() -> None:
 def test_dropped_blocks_are_a_gap_and_counted(sound: FakeSound, now_us: Time) -> None:
     source = open_microphone(now_us=now_us)
     (stream,) = sound.streams
+    stream.hear(RAMP, overflow=True)
+    source._stream.listen()
     for _ in range(110):
         now_us.us += 10_000
         stream.hear(RAMP)
@@ -204,6 +213,46 @@ def test_another_default_microphone_takes_the_place_of_a_lost_one(
     listener.end()
     assert source.name == "Head set"
     assert "Microphone Head set is used in place of Desk." in caplog.text
+
+
+@pytest.fixture
+def hanging(sound: FakeSound, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSound]:
+    """Streams of it can hang; what is left behind is cleared away."""
+    monkeypatch.setattr(sounddevices, "PATIENCE_S", 0.05)
+    yield sound
+    sound.let_go.set()
+    sounddevices._streams.clear()
+    sounddevices._hanging.clear()
+
+
+def test_a_device_that_hangs_while_starting_is_an_error(
+    hanging: FakeSound, now_us: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgotten: list[object] = []
+    monkeypatch.setattr("atexit.unregister", forgotten.append)
+    hanging.hang = "start"
+    with pytest.raises(MediaError, match="hangs instead of starting") as caught:
+        open_microphone(now_us=now_us)
+    assert caught.value.code == "device-hangs"
+    assert not sounddevices.refresh(), "that would wait for it"
+    assert forgotten == [hanging._exit_handler], "and so would the end of the process"
+
+
+def test_a_device_that_hangs_while_ending_is_left_behind(hanging: FakeSound, now_us: Time) -> None:
+    source = open_microphone(now_us=now_us)
+    listener = Listener(source)
+    stream = started(hanging)
+    hanging.hang = "abort"
+    stream.vanish()
+    again = started(hanging)
+    assert again is not stream
+    hanging.hang = ""
+    again.hear(RAMP)
+    listener.wait()
+    assert (source.state, source.losses) == ("live", 1)
+    listener.end()
+    assert again.closed
+    assert not stream.closed
 
 
 def test_a_microphone_that_falls_silent_is_lost(

@@ -162,11 +162,7 @@ class Microphone:
     def _listen(self) -> Iterator[Block]:
         """Blocks until the microphone is lost, or closed."""
         stream = self._stream
-        try:
-            stream.start()
-        except MediaError as error:
-            _log.warning("%s", error)
-            return
+        stream.listen()
         patience_s = START_S
         while not self._closed.is_set():
             taken = stream.ring.take(patience_s)

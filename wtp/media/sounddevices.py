@@ -7,6 +7,7 @@ would end it. So streams are opened and closed with `opening` and `closed`.
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,13 @@ INVALID_CHANNELS, INVALID_RATE, UNAVAILABLE = -9998, -9997, -9985
 """paInvalidChannelCount, paInvalidSampleRate, paDeviceUnavailable of PortAudio's portaudio.h."""
 
 _lock = threading.RLock()
-_streams: set[int] = set()
+_streams: dict[int, Any] = {}
+"""Streams that are open, or hang, by `id`."""
+_hanging: set[int] = set()
+"""Of these, those that are being closed."""
+
+PATIENCE_S = 3.0
+"""How long a device may take to start or to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +113,86 @@ def opening(make: Callable[[], Any]) -> Any:
     """
     with _lock:
         stream = make()
-        _streams.add(id(stream))
+        _streams[id(stream)] = stream
         return stream
 
 
+def start(stream: Any) -> None:
+    """Start a stream that `opening` returned; one that hangs is left behind.
+
+    Raises:
+        sounddevice.PortAudioError: It cannot be started.
+        MediaError: It hangs.
+    """
+    if not within(PATIENCE_S, stream.start):
+        _leave_behind()
+        raise MediaError(
+            "A sound device hangs instead of starting.",
+            hint="It is left behind; if others cannot be opened either, start again.",
+            code="device-hangs",
+        )
+
+
 def closed(stream: Any) -> None:
-    """Close a stream that `opening` returned; more than once is fine, and a dead one too."""
+    """Close a stream that `opening` returned; more than once is fine, and a dead one too.
+
+    One that hangs is left behind: then `refresh` finds nothing new in this process any more.
+    """
     sounddevice = load_sounddevice()
-    with _lock:
-        if id(stream) not in _streams:
-            return
-        _streams.discard(id(stream))
+
+    def close() -> None:
         try:
             stream.abort()
         except sounddevice.PortAudioError:
             pass
         finally:
             stream.close(ignore_errors=True)
+
+    with _lock:
+        if id(stream) not in _streams or id(stream) in _hanging:
+            return
+        _hanging.add(id(stream))
+    if not within(PATIENCE_S, close):
+        _leave_behind()
+        return
+    with _lock:
+        _hanging.discard(id(stream))
+        del _streams[id(stream)]
+
+
+def within(timeout_s: float, call: Callable[[], object]) -> bool:
+    """Call in a thread of its own, as PortAudio waits for ever for a device that is going away.
+
+    Its thread that reads a device may end and keep the lock of the stream (seen with 19.6 when the
+    sound server dies as a stream starts).
+
+    Returns:
+        Whether it returned in time.
+
+    Raises:
+        Exception: What it raised in time.
+    """
+    done = threading.Event()
+    errors: list[Exception] = []
+
+    def work() -> None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
+            errors.append(error)
+        done.set()
+
+    threading.Thread(target=work, name="portaudio", daemon=True).start()
+    if not done.wait(timeout_s):
+        return False
+    if errors:
+        raise errors[0]
+    return True
+
+
+def _leave_behind() -> None:
+    """Keep the end of the process from waiting for a stream that hangs."""
+    atexit.unregister(getattr(load_sounddevice(), "_exit_handler", _leave_behind))
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from wtp.errors import MediaError
 from wtp.media.libraries import load_sounddevice
 from wtp.media.sounddevices import (
     INVALID_CHANNELS,
@@ -15,6 +16,7 @@ from wtp.media.sounddevices import (
     closed,
     opening,
     sound_errors,
+    start,
 )
 from wtp.media.soundtime import SampleClock
 
@@ -64,7 +66,7 @@ class Ring:
 
 
 class InputStream:
-    """One opened PortAudio stream with its ring and its clock.
+    """One running PortAudio stream with its ring and its clock.
 
     Args:
         device: Which.
@@ -75,9 +77,11 @@ class InputStream:
     Attributes:
         ring: What came, and when its first sample was captured; ends when the device is gone.
         overflows: Times that the device says it lost sound itself.
+        listening: Whether what is heard is kept.
 
     Raises:
         sounddevice.PortAudioError: It cannot be opened so.
+        MediaError: It hangs.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class InputStream:
         self.device, self.rate_hz, self.channels = device, rate_hz, channels
         self.ring = Ring(RING_BLOCKS)
         self.overflows = 0
+        self.listening = False
         self._now_us = now_us
         self._clock = SampleClock(rate_hz)
         sounddevice = load_sounddevice()
@@ -105,15 +110,18 @@ class InputStream:
                 finished_callback=self.ring.end,
             )
         )
+        # A device that goes away between opening and starting makes PortAudio hang.
+        try:
+            start(self._stream)
+        except MediaError:
+            raise
+        except BaseException:
+            self.close()
+            raise
 
-    def start(self) -> None:
-        """Let sound come.
-
-        Raises:
-            MediaError: It cannot be started.
-        """
-        with sound_errors(f"Microphone {self.device.name} cannot be started"):
-            self._stream.start()
+    def listen(self) -> None:
+        """Keep what is heard from now on; before, only the clock learns from it."""
+        self.listening = True
 
     def close(self) -> None:
         """End the ring and give the device back; more than once is fine."""
@@ -123,8 +131,10 @@ class InputStream:
     def _heard(self, data: Any, count: int, _time: Any, status: Any) -> None:
         """PortAudio's thread: keep the block and leave."""
         lost = bool(status.input_overflow)
-        self.overflows += lost
-        self.ring.put(bytes(data), self._clock.stamp(self._now_us(), count, lost=lost))
+        capture_us = self._clock.stamp(self._now_us(), count, lost=lost)
+        if self.listening:
+            self.overflows += lost
+            self.ring.put(bytes(data), capture_us)
 
 
 def open_stream(
