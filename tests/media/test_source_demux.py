@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given
@@ -138,6 +139,32 @@ def test_reading_ahead_is_bounded() -> None:
     demuxer.close()
     demuxer._thread.join(10)
     assert not demuxer._thread.is_alive()
+
+
+def test_longer_sound_does_not_make_pictures_look_cut(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    film = write_clip(tmp_path / "film.mp4", 3)
+    short = tmp_path / "short.mkv"
+    with av.open(str(film)) as source, av.open(str(short), "w") as out:
+        streams = {s.index: out.add_stream_from_template(s) for s in source.streams}
+        for unit in source.demux():
+            if unit.pts is not None and (unit.stream.type == "audio" or unit.pts < 15_360):
+                unit.stream = streams[unit.stream.index]
+                out.mux(unit)
+    pictures = FileSource(str(short), now_us=frozen_clock, pace=False)
+    assert len(list(pictures.pictures())) == 15
+    assert "ends in the middle" not in caplog.text
+
+
+def test_a_live_source_without_pictures_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch, film: Path
+) -> None:
+    monkeypatch.setattr("wtp.media.file.FIRST_PICTURE_S", 0.2)
+    demuxer = Demuxer(str(film), now_us=frozen_clock, pace=False)
+    demuxer.live = True  # and nothing reads it
+    with pytest.raises(MediaError, match="sends no picture"):
+        FileSource(demuxer, now_us=frozen_clock)
 
 
 class _Unit:

@@ -75,6 +75,15 @@ def chosen(container: Any, wanted: tuple[str, ...]) -> dict[str, Any]:
     return found
 
 
+def told_us(container: Any, streams: dict[str, Any]) -> int:
+    """How long a container says that these streams of it are, in µs; 0 when it does not say."""
+    lengths = [s.duration * s.time_base for s in streams.values() if s.duration and s.time_base]
+    if lengths:
+        return int(max(lengths) * 1_000_000)
+    others = [s for s in container.streams if s not in streams.values()]
+    return 0 if others else int(container.duration or 0)
+
+
 class _StandardInput:
     """Standard input for PyAV: a read that `close` ends, unlike FFmpeg's own of a pipe."""
 

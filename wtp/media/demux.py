@@ -16,7 +16,7 @@ from typing import Any
 
 from wtp.errors import MediaError, UsageError, WtpError
 from wtp.media.address import is_url, masked
-from wtp.media.container import OTHER_CODEC, UNAUTHORIZED, chosen, interval, open_container
+from wtp.media.container import OTHER_CODEC, UNAUTHORIZED, chosen, interval, open_container, told_us
 from wtp.media.frames import av_errors
 from wtp.media.lane import Lane, Part, Piece
 from wtp.media.pace import Timeline
@@ -81,7 +81,7 @@ class Demuxer:
         self._container = open_container(spec, self.name, self._closed)
         self.types = sorted({s.type for s in self._container.streams})
         self.streams = chosen(self._container, wanted)
-        self._told_us = self._container.duration or 0
+        self._told_us = told_us(self._container, self.streams)
         self.live = is_url(spec) and self._container.duration is None
         self.timeline = Timeline(
             now_us, paced=pace and not self.live, live=self.live, stalls=spec == "-"
@@ -154,11 +154,10 @@ class Demuxer:
 
     def _check_whole(self, length_us: int) -> None:
         """Say when a file is shorter than it claims to be."""
-        told_us = self._told_us
-        if told_us - length_us > CUT_US and not self._closed.is_set():
+        if self._told_us - length_us > CUT_US and not self._closed.is_set():
             _log.warning(
                 "%s ends in the middle: %.1f of %.1f s are there.",
-                self.name, length_us / 1e6, told_us / 1e6,
+                self.name, length_us / 1e6, self._told_us / 1e6,
             )  # fmt: skip
 
     def _read_part(self, base_us: int, again: bool) -> int:

@@ -18,6 +18,8 @@ from wtp.media.lane import Part
 from wtp.media.libraries import load_av
 from wtp.media.picture import Picture, Planes, check_size, empty_planes, even_size, plane_views
 
+FIRST_PICTURE_S = 15.0
+"""How long the first picture of a live source is waited for: longer than its groups should be."""
 STALE_US = 1_000_000
 """A live picture that was read longer ago than this is left out."""
 
@@ -76,12 +78,7 @@ class FileSource:
             if not isinstance(spec, Demuxer):
                 self._demuxer.start()
             self._frames = self._timed()
-            first = next(self._frames, None)
-            if first is None:
-                raise MediaError(
-                    f"No picture of {self.name} can be decoded.",
-                    hint="Check the file with ffprobe.",
-                )
+            first = self._peek()
             self._first: tuple[Any, int, int] | None = first
             self._told = _shown_size(first[0])
             shown = even_size(*self._told)
@@ -123,6 +120,27 @@ class FileSource:
                 hint="Convert it first, for example with ffmpeg -c:v libx264.",
             )
         return picture_interval(stream)
+
+    def _peek(self) -> tuple[Any, int, int]:
+        """The first frame; a live source that sends none is not waited for without an end.
+
+        Raises:
+            MediaError: There is none.
+        """
+        impatience = threading.Timer(FIRST_PICTURE_S, self._demuxer.close)
+        impatience.daemon = True
+        if self._demuxer.live:
+            impatience.start()
+        first = next(self._frames, None)
+        impatience.cancel()
+        if first is None:
+            raise MediaError(
+                f"{self.name} is there, but sends no picture."
+                if self._demuxer.live
+                else f"No picture of {self.name} can be decoded.",
+                hint="Check it with ffprobe.",
+            )
+        return first
 
     def _paced(self) -> Iterator[Picture]:
         last_slot = last_us = -1
