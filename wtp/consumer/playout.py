@@ -2,11 +2,12 @@
 
     due = capture + delay        both in CLOCK_MONOTONIC of this process
 
-Pure: times are arguments. What may be asked from another thread is a single number.
+Pure: times are arguments.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from typing import Literal
 
@@ -95,7 +96,7 @@ class Timeline:
 
 
 class Delay:
-    """From capture to show: grows when something comes late, shrinks slowly.
+    """From capture to show: grows when something comes late, shrinks slowly; for any thread.
 
     Args:
         wanted: `auto`, or fixed milliseconds.
@@ -116,6 +117,7 @@ class Delay:
         self._slot_began_us = self._began_us = 0
         self._ceiling_us = 0
         self._shrinking = False
+        self._lock = threading.Lock()
 
     def arrived(self, capture_us: int, arrival_us: int, cost_us: int) -> None:
         """Take the arrival of a live object into account.
@@ -125,7 +127,10 @@ class Delay:
             arrival_us: When it arrived.
             cost_us: What decoding it and handing it to the device takes.
         """
-        need_us = arrival_us - capture_us + cost_us
+        with self._lock:
+            self._arrived(arrival_us - capture_us + cost_us, arrival_us)
+
+    def _arrived(self, need_us: int, arrival_us: int) -> None:
         self.need_us += (need_us - self.need_us) // (SMOOTHING if self.need_us else 1)
         if self.target_us and need_us > self.target_us:
             self.late += 1

@@ -17,6 +17,12 @@ MAX_PICTURES = 1200
 
 MAX_BYTES = 48 * 1024 * 1024
 
+BACK_US = 2_000
+"""A step back of capture times that is more than the noise of an estimated clock."""
+
+ALL_US = 1 << 62
+"""Later than any capture time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shot:
@@ -47,10 +53,13 @@ class Reel:
     Attributes:
         ledger: What became of them: delivered ones were shown.
         waiting: Whether it waits for a key frame.
+        reordered: Whether objects come in another order than they are shown (B-frames).
     """
 
     def __init__(self) -> None:
         self.ledger = Ledger()
+        self.reordered = False
+        self._last = ("", 0)
         self.waiting = True
         self._shots: deque[Shot] = deque()
         self._bytes = 0
@@ -70,6 +79,10 @@ class Reel:
                 self.waiting = True
                 self.ledger.drop("no-key")
                 return
+        run, last_us = self._last
+        back = shot.capture_us < last_us - BACK_US
+        self.reordered = run == shot.run and (self.reordered or back)
+        self._last = (shot.run, shot.capture_us)
         self.waiting = False
         self._next = None if shot.seq is None else (shot.run, shot.seq + 1)
         self._shots.append(shot)

@@ -254,7 +254,9 @@ class Roster:
         self._end_voice(track)
         if track.reel is not None:
             track.reel.clear("stopped")
-            self.ended.add(track.reel.ledger)
+            ledger = track.reel.ledger
+            ledger.drop("stopped", ledger.in_flight)  # what the screen has taken and not shown
+            self.ended.add(ledger)
 
     def _end_voice(self, track: Track) -> None:
         voice, track.voice = track.voice, None

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Protocol
 from wtp.clock import monotonic_us
 from wtp.errors import MediaError
 from wtp.metrics import Latency
+from wtp.watcher.decoding import Projector
 from wtp.watcher.drawing import Drawing, News
-from wtp.watcher.playout import Shot
+from wtp.watcher.playout import ALL_US, Shot
 from wtp.watcher.roster import Publisher, Roster, Track
 
 if TYPE_CHECKING:
     from wtp.media.picture import Picture, Pixels
-    from wtp.media.video import VideoDecoder
 
 IDLE_S = 0.05
 """The window is looked after so often while no picture is due."""
@@ -100,7 +100,7 @@ class Screen:
         self._opened = threading.Event()
         self._problem: MediaError | None = None
         self._thread = threading.Thread(target=self._work, name="screen", daemon=True)
-        self._decoders: dict[str, tuple[str, VideoDecoder]] = {}
+        self._projectors: dict[str, Projector] = {}
 
     def open(self) -> None:
         """Open the window; blocks until it is there.
@@ -169,9 +169,15 @@ class Screen:
         roster, due, now_us = self._roster(), [], monotonic_us()
         with roster.lock:
             for publisher, track in self._tracks():
-                first_us = track.reel.first_us() if track.reel else None
-                if first_us is not None:
-                    due.append(first_us + publisher.show_delay_us(now_us) - self.cost_us)
+                reel, projector = track.reel, self._projectors.get(track.name)
+                first_us = reel.first_us() if reel else None
+                if reel and reel.reordered and first_us is not None:
+                    if projector is None or projector.room:
+                        return now_us
+                    first_us = None
+                held_us = projector.first_us() if projector else None
+                wait_us = publisher.show_delay_us(now_us) - self.cost_us
+                due += [one + wait_us for one in (first_us, held_us) if one is not None]
         return min(due, default=None)
 
     def _tracks(self) -> list[tuple[Publisher, Track]]:
@@ -183,17 +189,19 @@ class Screen:
     def _turn(self, drawing: Drawing, window: Window) -> bool:
         """Show what is due; returns whether the window is still wanted."""
         begun_us = monotonic_us()
-        ready: list[tuple[Publisher, Track, list[Shot]]] = []
+        ready: list[tuple[Publisher, Track, list[Shot], int]] = []
         roster = self._roster()
         with roster.lock:
             tracks = self._tracks()
+            self._forget({track.name for _, track in tracks})
             for publisher, track in tracks:
                 until_us = begun_us + self.cost_us + TOGETHER_US * (len(tracks) > 1)
                 captured_us = until_us - publisher.show_delay_us(begun_us)
-                shots = track.reel.due(captured_us, AT_ONCE) if track.reel else []
-                ready.append((publisher, track, shots))
-        self._forget({track.name for _, track, _ in ready})
-        news = [(p, t, self._decode(t, shots)) for p, t, shots in ready]
+                ready.append((publisher, track, self._shots(track, captured_us), captured_us))
+        news = []
+        for publisher, track, shots, captured_us in ready:
+            self._decode(publisher, track, shots)
+            news.append((publisher, track, self._take(track, captured_us)))
         drawing.names = self.names
         drawn = drawing.update(news)
         going = window.show_pixels(drawing.pixels) if drawn else window.look_after()
@@ -202,48 +210,53 @@ class Screen:
             self._obey(window)
         return going
 
-    def _forget(self, names: set[str]) -> None:
-        """Give the decoders of tracks back that have left."""
-        for gone in self._decoders.keys() - names:
-            del self._decoders[gone]
+    def _shots(self, track: Track, captured_us: int) -> list[Shot]:
+        """What is to be decoded now; the lock is held."""
+        reel, projector = track.reel, self._projectors[track.name]
+        if reel is None:
+            return []
+        if reel.reordered:
+            return reel.due(ALL_US, projector.room)
+        return reel.due(captured_us, AT_ONCE)
 
-    def _decode(self, track: Track, shots: list[Shot]) -> Picture | None:
-        """Decode everything that is due; returns the newest picture."""
-        newest: Picture | None = None
-        reel = track.reel
+    def _forget(self, names: set[str]) -> None:
+        """Have a projector for every track, and none for those that have left."""
+        for gone in self._projectors.keys() - names:
+            del self._projectors[gone]
+        for name in names - self._projectors.keys():
+            self._projectors[name] = Projector()
+
+    def _decode(self, publisher: Publisher, track: Track, shots: list[Shot]) -> None:
+        """Decode objects; what is of no use is dropped."""
+        reel, projector = track.reel, self._projectors[track.name]
         assert reel is not None  # noqa: S101 - only such tracks are asked for
         for shot in shots:
             track.live = shot.live
-            reason, picture = self._picture(track, shot)
-            if picture is not None and newest is not None:
-                reason = "skipped"
-            newest = picture or newest
+            try:
+                reason = projector.feed(shot, reordered=reel.reordered)
+            except MediaError as error:
+                reason = "cannot-decode"
+                if not track.refused:
+                    self._roster().refuse(track, error)
             with self._roster().lock:
-                if reason or picture is None:
-                    reel.ledger.drop(reason or "no-key")
+                if reason:
+                    reel.ledger.drop(reason)
                 if reason == "damaged":
                     reel.broken()
-        return newest
+            if reel.reordered and shot.live:
+                now_us = monotonic_us()
+                for captured_us in projector.came:
+                    publisher.delay.arrived(captured_us, now_us, self.cost_us)
 
-    def _picture(self, track: Track, shot: Shot) -> tuple[str, Picture | None]:
-        """Why a picture cannot be shown, or "" and the picture."""
-        run = f"{shot.run} {shot.content_type}"
-        known, decoder = self._decoders.get(track.name, ("", None))
-        try:
-            if decoder is None or known != run:
-                from wtp.media.video import VideoDecoder
-
-                decoder = VideoDecoder(shot.content_type)
-                self._decoders[track.name] = (run, decoder)
-        except MediaError as error:
-            if not track.refused:
-                self._roster().refuse(track, error)
-            return "cannot-decode", None
-        try:
-            pictures = decoder.decode(shot.payload, capture_us=shot.capture_us)
-        except MediaError:
-            return "damaged", None
-        return "", pictures[-1] if pictures else None
+    def _take(self, track: Track, captured_us: int) -> Picture | None:
+        """The picture of a track that is to be shown now; those it has overtaken are dropped."""
+        projector = self._projectors[track.name]
+        picture = projector.take(captured_us)
+        lost, projector.lost = projector.lost, 0
+        with self._roster().lock:
+            if track.reel is not None:
+                track.reel.ledger.drop("skipped", lost)
+        return picture
 
     def _account(self, news: News, begun_us: int) -> None:
         """Count what was shown, and measure delay and lip sync."""
