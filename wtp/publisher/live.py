@@ -30,9 +30,12 @@ from wtp.publisher.outgoing import (
 )
 from wtp.publisher.rate import Rate
 from wtp.publisher.session import TrackSpec
+from wtp.publisher.unit import Steering, Unit
 from wtp.transport.session import LIVE, URGENT
 from wtp.wire import StreamType
 from wtp.wire.objects import encode_head
+
+__all__ = ["LiveTrack", "Steering", "Unit"]
 
 STALL_MS = 500
 """Waiting time after which the backlog of a live track is stale (DESIGN, section 3)."""
@@ -44,25 +47,6 @@ SOUND_GROUP_US = 500_000
 """How much sound shares a stream: no more than may be stale at once."""
 DROPPED_GROUP = 1
 """Reset code of a stream whose group was dropped."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """One encoded picture or sound on its way from the encoder.
-
-    Attributes:
-        payload: The encoded bytes.
-        key: Whether decoding can start here.
-        capture_us: When it was captured.
-        encode_us: When the encoder was done.
-        duration_us: How long it lasts.
-    """
-
-    payload: bytes
-    key: bool
-    capture_us: int | None
-    encode_us: int | None
-    duration_us: int = 0
 
 
 @dataclass(slots=True)
@@ -81,27 +65,6 @@ class _Group:
         acknowledged = self.written - backlog
         while self.objects and self.objects[0][0] <= acknowledged:
             self.objects.popleft()
-
-
-@dataclass(slots=True)
-class Steering:
-    """How a track follows the network; without one it sends as it likes.
-
-    Attributes:
-        ceiling_bps: Bit rate when nothing stands in the way.
-        floor_bps: What the bit rate does not go below.
-        follow: Takes a bit rate, and that every n-th picture is to be sent; on the loop.
-        target_bps: Last bit rate that was asked for, 0 before.
-        every_nth: Last share of pictures that was asked for.
-        reason: Why it is not all; empty when it is.
-    """
-
-    ceiling_bps: int
-    floor_bps: int
-    follow: Callable[[int, int], None]
-    target_bps: int = 0
-    every_nth: int = 1
-    reason: str = ""
 
 
 class LiveTrack:

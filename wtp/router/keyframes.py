@@ -22,6 +22,9 @@ from wtp.router.routes import LiveRoute, Route
 KEYED = "video/"
 """Start of the content types whose objects may need earlier ones to be decoded."""
 
+SHOWN = 80
+"""Characters of a wrong name that are repeated."""
+
 Routes = Callable[[], Mapping[Track, Route]]
 Allowed = Callable[[str, Mapping[str, str]], bool]
 
@@ -58,7 +61,8 @@ def request(routes: Mapping[Track, Route], room: str, name: str, *, tell: bool =
         found = [name]
     if not found:
         hint = f" There are: {', '.join(sorted(known)) or 'none'}." if tell else ""
-        return Answer(404, "not-found", f"Room {room!r} has no track {name!r}.{hint}")
+        sentence = f"Room {room[:SHOWN]!r} has no track {name[:SHOWN]!r}.{hint}"
+        return Answer(404, "not-found", sentence)
     if len(found) > 1:
         hint = f" Choose one of {', '.join(sorted(found))}." if tell else ""
         return Answer(409, "ambiguous", f"Several publishers have a track {name!r}.{hint}")

@@ -110,13 +110,14 @@ class ShortQueue(RenoCongestionControl):
         super().on_rtt_measurement(now=now, rtt=rtt)
         self.base_rtt_s = base = self._base.add(now, rtt)
         self.peak_rtt_s = self._peak.add(now, rtt)
+        if not self.yields:
+            return
         standing = self._standing.add(now, rtt)
         marks = self._marks
         marks.append((now, self.delivered_bytes))
         while len(marks) > 2 and marks[1][0] < now - RATE_S:
             marks.popleft()
-        late = self.yields and standing - base > QUEUE_LIMIT_S
-        if late and now - self._cut_s > max(CUT_AGAIN_S, base):
+        if standing - base > QUEUE_LIMIT_S and now - self._cut_s > max(CUT_AGAIN_S, base):
             self._cut(now, base)
 
     def _cut(self, now: float, base: float) -> None:

@@ -1,8 +1,8 @@
 """Fixes of aioquic's defects in QUIC itself, and looks inside.
 
-Private names of aioquic are used here, in ``fastpath`` and in ``http3``, and nowhere else. It is
-pinned to 1.7; ``verify_aioquic`` checks every name once, at start-up. Each fix is attacked in
-``tests/transport/test_hardening.py``.
+Private names of aioquic are used here, in ``fastpath``, ``protection``, ``congestion`` and
+``http3``, and nowhere else. It is pinned to 1.7; ``verify_aioquic`` checks every name once, at
+start-up. Each fix is attacked in ``tests/transport/test_hardening.py``.
 """
 
 from __future__ import annotations
