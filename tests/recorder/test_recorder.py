@@ -142,7 +142,7 @@ async def test_a_room_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no room") as caught:
         await record(tmp_path / "room.mp4", FakeBroker())
     assert "lab" in caught.value.hint
-    with pytest.raises(NotFound, match="no audio"):
+    with pytest.raises(NotFound, match="neither pictures nor sound"):
         await record(tmp_path / "room.mp4", Room().say("hi", 0).broker())
 
 

@@ -118,7 +118,8 @@ class Recorder:
             NotFound: There is none; the hint lists what there is.
         """
         found, problem = [], NotFound("Nothing is asked for.")
-        for kind in self.request.kinds or KINDS:
+        wanted, room = self.request.kinds or KINDS, self.settings.rooms.room
+        for kind in wanted:
             asked = Request(kinds=(kind,))
             try:
                 await find_topics(self.settings, asked, directory, LOGGER.warning)
@@ -126,9 +127,11 @@ class Recorder:
                 problem = error
             else:
                 found.append(kind)
-        if not set(found) - {Kind.CHAT}:
+        if set(found) - {Kind.CHAT}:
+            return tuple(found)
+        if len(wanted) == 1 or problem.message.startswith("There is no room"):
             raise problem
-        return tuple(found)
+        raise NotFound(f"Room {room!r} has neither pictures nor sound.", hint=problem.hint)
 
     async def _record(
         self,
