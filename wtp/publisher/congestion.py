@@ -265,12 +265,12 @@ class Controller:
         since_s = (now_us - self._cut_us) / 1e6
         if since_s < self._hold_s:
             return
-        self._attempt_us = now_us
         if self._divisor:
-            if now_us - self._divided_us > max(2 * DIVIDE_S, self._hold_s) * 1e6:
+            if now_us - self._divided_us > 2 * max(DIVIDE_S, self._hold_s) * 1e6:
                 self._divisor -= 1
-                self._divided_us = now_us
+                self._divided_us = self._attempt_us = now_us
             return
+        self._attempt_us = now_us
         low, high = NEAR
         known = since_s < LIMIT_S
         near = known and low * self._limit_bps < self.target_bps < high * self._limit_bps
