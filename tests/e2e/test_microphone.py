@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.e2e.stage import Message, Run, Stage, Values, balanced, wait_for
-from tests.pulse import Pulse, peak_hz, tone
+from tests.pulse import Pulse, tone, tone_hz
 from tests.pulse import pulse as pulse
 from wtp.media.audio import AudioDecoder
 
@@ -33,7 +33,7 @@ def check_tone(messages: list[Message], content_type: str, rate_hz: int) -> None
     heard = np.concatenate([decoder.decode(one.payload) for one in messages])
     assert decoder.rate_hz == rate_hz
     assert len(heard) >= rate_hz
-    assert abs(peak_hz(heard[rate_hz // 5 : rate_hz], rate_hz) - TONE_HZ) < 0.7
+    assert abs(tone_hz(heard[rate_hz // 5 : rate_hz], rate_hz) - TONE_HZ) < 0.7
     steps = np.diff(np.array([one.capture_us for one in messages]))
     assert abs(np.median(steps) - 10_000) <= 20
 

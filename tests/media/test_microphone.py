@@ -234,8 +234,11 @@ def test_a_device_that_hangs_while_starting_is_an_error(
     with pytest.raises(MediaError, match="hangs instead of starting") as caught:
         open_microphone(now_us=now_us)
     assert caught.value.code == "device-hangs"
+    (stream,) = hanging.streams
+    sounddevices.closed(stream)
+    assert not stream.closed, "that would end the process"
     assert not sounddevices.refresh(), "that would wait for it"
-    assert forgotten == [hanging._exit_handler], "and so would the end of the process"
+    assert forgotten == [hanging._exit_handler], "so would the end of the process"
 
 
 def test_a_device_that_hangs_while_ending_is_left_behind(hanging: FakeSound, now_us: Time) -> None:

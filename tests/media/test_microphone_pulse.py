@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -11,13 +14,44 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.pulse import MICROPHONE, Pulse, peak_hz, tone
+from tests.pulse import MICROPHONE, Pulse, tone, tone_hz
 from tests.pulse import pulse as pulse
 from tests.pulse import pulse_here as pulse_here
 from wtp.clock import Clock, monotonic_us
 from wtp.media.audio import AudioDecoder, AudioEncoder
 from wtp.media.microphone import Microphone, open_microphone
 from wtp.media.sounddevices import list_microphones, list_speakers
+
+HANGING = """
+import sys
+import sounddevice
+from wtp.clock import monotonic_us
+from wtp.errors import MediaError
+from wtp.media import sounddevices
+from wtp.media.microphone import open_microphone
+
+def say(*words):
+    print(*words, flush=True)
+
+sounddevices.PATIENCE_S = 0.7
+stream = sounddevices.opening(
+    lambda: sounddevice.RawInputStream(
+        samplerate=48000, channels=1, dtype="int16", callback=lambda *_: None
+    )
+)
+say("opened")
+sys.stdin.readline()
+try:
+    sounddevices.start(stream)
+except (MediaError, sounddevice.PortAudioError) as error:
+    say(type(error).__name__)
+sounddevices.closed(stream)
+sys.stdin.readline()
+source = open_microphone(now_us=monotonic_us)
+next(source.blocks())
+source.close()
+say("heard")
+"""
 
 pytestmark = pytest.mark.pulseaudio
 
@@ -59,7 +93,7 @@ def test_the_tone_is_found_at_its_frequency(
         assert source.rate_hz == rate_hz
         heard, decoded_hz, stamps = hear(source, codec, clock, 1.2)
     assert decoded_hz == carried_hz
-    assert abs(peak_hz(heard[carried_hz // 5 :], carried_hz) - TONE_HZ) < 0.5
+    assert abs(tone_hz(heard[carried_hz // 5 :], carried_hz) - TONE_HZ) < 0.5
     steps = np.diff(np.array(stamps))
     assert abs(np.median(steps) - 10_000) <= 20
 
@@ -140,3 +174,28 @@ def test_a_sound_server_that_dies_is_waited_for(
     assert max(np.diff(np.array(stamps))) > 200_000, "the time away is a gap"
     assert "is lost; everything else goes on" in caplog.text
     assert "is back after" in caplog.text
+
+
+def test_a_server_that_dies_as_a_stream_starts_hangs_nothing(pulse: Pulse) -> None:
+    """PortAudio waits for ever then, and ends the process when such a stream is closed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HANGING],
+        env={**os.environ, **pulse.env},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "opened\n"
+        pulse.close()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() in ("MediaError\n", "PortAudioError\n")
+        pulse.start()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "heard\n"
+        assert process.wait(10) == 0

@@ -27,7 +27,7 @@ _lock = threading.RLock()
 _streams: dict[int, Any] = {}
 """Streams that are open, or hang, by `id`."""
 _hanging: set[int] = set()
-"""Of these, those that are being closed."""
+"""Of these, those that are being closed or hang: nobody touches them."""
 
 PATIENCE_S = 3.0
 """How long a device may take to start or to end."""
@@ -125,6 +125,8 @@ def start(stream: Any) -> None:
         MediaError: It hangs.
     """
     if not within(PATIENCE_S, stream.start):
+        # Closing it would end the whole process with an assertion of PortAudio.
+        _hanging.add(id(stream))
         _leave_behind()
         raise MediaError(
             "A sound device hangs instead of starting.",
