@@ -23,7 +23,7 @@ from tests.recorder.rooms import (
 from tests.replayer.fakes import FakeBroker
 from wtp.config.schema import Settings
 from wtp.consumer.pieces import as_script, chat_text
-from wtp.errors import MediaError, NotFound, StorageError, UsageError
+from wtp.errors import BrokerUnavailable, MediaError, NotFound, StorageError, UsageError
 from wtp.model import Kind
 from wtp.recorder import run as run_module
 from wtp.recorder.files import PartFile
@@ -172,6 +172,32 @@ async def test_live_with_a_track_that_comes_later(
     assert titles[-1] == ["cam/audio", "cam/video", "chat"]
     shown = [stream for streams in files for stream in streams if stream.title == "cam/video"]
     assert sum(len(stream.times) for stream in shown) == 60
+
+
+async def test_a_broker_that_goes_away_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be asked for is not taken for a new topic; the recording goes on."""
+    monkeypatch.setattr(run_module, "LOOK_S", 0.01)
+    cam = Room().put(pictures("h264", 2.0), TYPES["h264"])
+    broker = FakeBroker({cam.messages[0][1].topic: []})
+    request = RecordRequest(path=tmp_path / "room.mkv", start=EARLIEST, follow=True)
+    role = Recorder(Settings(), request, broker=lambda: broker, directory=broker.directory)
+    ready = asyncio.Event()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        group.create_task(role.run(lambda _: ready.set()))
+        await ready.wait()
+        opened = len(broker.readers)
+        broker.admin_error = BrokerUnavailable("The admin side does not answer.")
+        await broker.append(*(message for _, message in cam.messages[:30]))
+        await _until(lambda: role.snapshot()["objects"] == 30)
+        await asyncio.sleep(0.1)
+        assert len(broker.readers) == opened
+        broker.admin_error = None
+        await broker.append(*(message for _, message in cam.messages[30:]))
+        await _until(lambda: role.snapshot()["objects"] == 60)
+        role.stop()
+    assert len(read(tmp_path / "room.mkv")[0].times) == 60
 
 
 async def _until(condition: object) -> None:

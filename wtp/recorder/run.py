@@ -111,8 +111,14 @@ class Recorder:
                     await self._stop.wait()
         return ()
 
-    async def _find_kinds(self, directory: Directory) -> tuple[Kind, ...]:
+    async def _find_kinds(
+        self, directory: Directory, note: Callable[[str], None] = LOGGER.warning
+    ) -> tuple[Kind, ...]:
         """The kinds that are wanted and have a topic.
+
+        Args:
+            directory: Knows the topics; when it does not answer, those asked for are believed in.
+            note: Is told that.
 
         Raises:
             NotFound: There is none; the hint lists what there is.
@@ -122,7 +128,7 @@ class Recorder:
         for kind in wanted:
             asked = Request(kinds=(kind,))
             try:
-                await find_topics(self.settings, asked, directory, LOGGER.warning)
+                await find_topics(self.settings, asked, directory, note)
             except NotFound as error:
                 problem = error
             else:
@@ -184,18 +190,27 @@ class Recorder:
         """Read the topics that appear while it records."""
         while True:
             await asyncio.sleep(LOOK_S)
+            silent: list[str] = []
             try:
-                kinds = await self._find_kinds(directory)
+                kinds = await self._find_kinds(directory, silent.append)
             except (BrokerError, Refused):
                 continue
             fresh = tuple(kind for kind in kinds if kind not in self._read)
-            if not fresh or self._stop.is_set():
+            if silent or not fresh or self._stop.is_set():
                 continue
             self._read.update(fresh)
             LOGGER.info("%s has begun and is recorded as well.", ", ".join(fresh))
-            replayer = self._replayer(fresh, EARLIEST)
-            self._late.append(replayer)
-            group.create_task(replayer.run(lambda _: None))
+            group.create_task(self._record_late(fresh))
+
+    async def _record_late(self, kinds: tuple[Kind, ...]) -> None:
+        """Read topics that have appeared; when the broker fails them, they are looked for again."""
+        replayer = self._replayer(kinds, EARLIEST)
+        self._late.append(replayer)
+        try:
+            await replayer.run(lambda _: None)
+        except BrokerError as error:
+            LOGGER.warning("%s cannot be recorded yet: %s", ", ".join(kinds), error.message)
+            self._read.difference_update(kinds)
 
     def snapshot(self) -> dict[str, Any]:
         """Live figures: those of the replay, and of the files (see `RecordSink.snapshot`)."""
