@@ -18,7 +18,8 @@ from wtp.publisher.run import first_error
 from wtp.transport.trust import Trust
 
 ECHO_S = 2.0
-"""How long the end waits for own lines to be read back from the topic, after their receipts."""
+"""How long to wait for the past at the start, and at the end for own lines to be read back from the
+topic, after their receipts."""
 
 POLL_S = 0.02
 
@@ -123,14 +124,15 @@ class Chat:
         if await usable_or(self._sender, self._stopping):
             group.create_task(self._listen())
             await either(self._joined, self._stopping)
+            await self._until(lambda: self._consumer.caught_up)
         if not self._stopping.is_set():
             if self._duration_s:
                 asyncio.get_running_loop().call_later(self._duration_s, self.stop)
             ready(self.info())
             await self._mouth.talk(self._sender.say, self._sender.name)
             settled = await self._sender.settle(self._stopping)
-            if settled and self._mouth.echoes and not self._stopping.is_set():
-                await self._echoes()
+            if settled and self._mouth.echoes:
+                await self._until(lambda: self._consumer.caught_up and self._own.all_back)
             if self._follow:
                 await self._stopping.wait()
         self._consumer.stop()
@@ -141,13 +143,11 @@ class Chat:
         await self._consumer.run(lambda _: self._joined.set())
         self.stop()
 
-    async def _echoes(self) -> None:
-        """Wait until the past and own lines were written out, too."""
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something was read and written out; not for long, nor beyond `stop`."""
         try:
             async with asyncio.timeout(ECHO_S):
-                while not (self._consumer.caught_up and self._own.all_back):
-                    if self._stopping.is_set():
-                        return
+                while not holds() and not self._stopping.is_set():
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
             pass
