@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pexpect
@@ -29,19 +29,29 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield stage
 
 
-def at_terminal(stage: Stage, *words: str) -> pexpect.spawn[str]:
-    """Somebody at a terminal."""
+@pytest.fixture
+def at_terminal(stage: Stage) -> Iterator[Callable[..., pexpect.spawn[str]]]:
+    """Starts somebody at a terminal."""
     person = {"LOGNAME": "ann", "TERM": "xterm", "LC_ALL": "C.UTF-8"}
-    environment = {**os.environ, **stage.env, **stage.mark, **person}
-    return pexpect.spawn(
-        sys.executable,
-        ["-m", "wtp", "chat", *words],
-        env=environment,
-        cwd=str(stage.folder),
-        encoding="utf-8",
-        timeout=TIMEOUT_S,
-        dimensions=(24, 100),
-    )
+    people: list[pexpect.spawn[str]] = []
+
+    def start(*words: str) -> pexpect.spawn[str]:
+        people.append(
+            pexpect.spawn(
+                sys.executable,
+                ["-m", "wtp", "chat", *words],
+                env={**os.environ, **stage.env, **stage.mark, **person},
+                cwd=str(stage.folder),
+                encoding="utf-8",
+                timeout=TIMEOUT_S,
+                dimensions=(24, 100),
+            )
+        )
+        return people[-1]
+
+    yield start
+    for one in people:
+        one.close(force=True)
 
 
 def test_lines_through_pipes(stage: Stage) -> None:
@@ -72,12 +82,14 @@ def test_lines_through_pipes(stage: Stage) -> None:
     assert tail.stdout == said.stdout
 
 
-def test_two_people_of_one_name_at_terminals(stage: Stage) -> None:
-    ann = at_terminal(stage, "talk")
+def test_two_people_of_one_name_at_terminals(
+    stage: Stage, at_terminal: Callable[..., pexpect.spawn[str]]
+) -> None:
+    ann = at_terminal("talk")
     ann.expect("You are ann\\.")
     ann.send("first\r")
     ann.expect("ann: first  \u2713")
-    bob = at_terminal(stage, "talk")
+    bob = at_terminal("talk")
     bob.expect("ann: first\r\n")
     bob.expect("You are ann-2\\.")
     ann.send("half a line")
