@@ -95,11 +95,15 @@ class ShortQueue(RenoCongestionControl):
         self._standing = Lowest(STANDING_S)
         self._marks: deque[tuple[float, int]] = deque()
         self._cut_s = 0.0
+        self._most_in_flight = 0
+        """Bytes before the present acknowledgement, which frees them packet by packet."""
 
     def on_packet_acked(self, *, now: float, packet: QuicSentPacket) -> None:
-        """Count a packet; the window grows only when it is at least half used."""
+        """Count a packet; the window grows only when at least half of it was in flight."""
         self.delivered_bytes += packet.sent_bytes
-        used = 2 * self.bytes_in_flight >= self.congestion_window
+        if self.bytes_in_flight > self._most_in_flight:
+            self._most_in_flight = self.bytes_in_flight
+        used = 2 * self._most_in_flight >= self.congestion_window
         before, stash = self.congestion_window, self._congestion_stash
         super().on_packet_acked(now=now, packet=packet)
         if not used:
@@ -108,6 +112,7 @@ class ShortQueue(RenoCongestionControl):
     def on_rtt_measurement(self, *, now: float, rtt: float) -> None:
         """Look for a standing queue."""
         super().on_rtt_measurement(now=now, rtt=rtt)
+        self._most_in_flight = self.bytes_in_flight
         self.base_rtt_s = base = self._base.add(now, rtt)
         self.peak_rtt_s = self._peak.add(now, rtt)
         if not self.yields:
