@@ -28,6 +28,9 @@ EXTENSIONS = {"video/h264": ".h264", "image/jpeg": ".jpg"}
 class WindowSink:
     """A window on the desktop; use it from one thread, the main one where possible.
 
+    Make it before PyAV is loaded: the wheels of both bring X libraries of their own, and with
+    PyAV's loaded first OpenCV waits for ever.
+
     Args:
         title: Of the window.
 
