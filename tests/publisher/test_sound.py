@@ -28,7 +28,12 @@ class Source:
     name = "fake"
 
     def __init__(
-        self, count: int, *, rate_hz: int = 48_000, channels: int = 1, fail: Exception | None = None
+        self,
+        count: int,
+        *,
+        rate_hz: int = 48_000,
+        channels: int = 1,
+        fail: BaseException | None = None,
     ) -> None:
         self.rate_hz, self.channels = rate_hz, channels
         self.count = count
@@ -51,6 +56,10 @@ class Source:
 
     def close(self) -> None:
         self.closed.set()
+
+
+class Panic(BaseException):
+    """What Rust throws through Python."""
 
 
 class Microphone(Source):
@@ -159,9 +168,10 @@ async def test_a_source_that_fails_ends_the_feed_with_its_error() -> None:
     with pytest.raises(MediaError, match="gone"):
         await feed.run()
     assert len(units) == 3
-    feed, _, _ = feed_of(Source(0, fail=ZeroDivisionError("oops")))
-    with pytest.raises(MediaError, match="fake failed: oops"):
-        await feed.run()
+    for foreign in (ZeroDivisionError("oops"), Panic("oops")):
+        feed, _, _ = feed_of(Source(0, fail=foreign))
+        with pytest.raises(MediaError, match="fake failed: oops"):
+            await asyncio.wait_for(feed.run(), 5)
 
 
 async def test_stopping_ends_a_source_that_waits() -> None:

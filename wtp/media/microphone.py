@@ -130,6 +130,8 @@ class Microphone:
                 return
             self._running = True
         try:
+            if self._denoiser is not None:
+                self._denoiser.prepare()
             while not self._closed.is_set():
                 yield from self._listen()
                 self._stream.close()
@@ -138,6 +140,8 @@ class Microphone:
         finally:
             self._stream.close()
             self.state = "closed"
+            if self._denoiser is not None:
+                self._denoiser.release()
 
     def close(self) -> None:
         """End `blocks`."""

@@ -136,7 +136,7 @@ class SoundFeed:
             self._listen()
         except WtpError as failure:
             error = failure
-        except Exception as failure:  # noqa: BLE001 - the border of the thread: told to the loop
+        except BaseException as failure:  # noqa: BLE001 - the border of the thread, panics too
             error = MediaError(f"{self._source.name} failed: {failure}.", hint="See WTP_DEBUG=1.")
         finally:
             self._source.close()
