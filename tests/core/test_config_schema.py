@@ -59,7 +59,7 @@ WRONG: list[tuple[str, Any]] = [
     *[("publish.size", s) for s in ("", "640", "640x", "0x0", "00x00", "٦٤x٤٨", "1x1", "64x48\n")],
     *[("publish.bitrate", b) for b in ("", "M", "-1", "1G", "1.M", "٣", "1e9")],
     *[("publish.fps", f) for f in (0, -1, 241, float("nan"), float("inf"), "30", True)],
-    *[("publish.codec", c) for c in ("", "vp8", "H264", 1)],
+    *[("publish.codec", c) for c in ("", "vp7", "H264", 1)],
     *[("router.mtu", m) for m in (-1, 9001, 1.5, "1", True)],
     *[("router.limits.idle_s", s) for s in (0, float("inf"), float("nan"), "5", 10**400)],
     *[("router.retry", r) for r in ("yes", 1, 0)],

@@ -60,7 +60,7 @@ class PictureTimes:
 class Inside(Generic[Known]):
     """What is known of the pictures inside a codec, by a number that grows.
 
-    Pictures come out in the order in which they went in, but a codec may leave some out.
+    A codec may leave some out, and with B-frames they come out in another order.
     """
 
     def __init__(self) -> None:
@@ -73,15 +73,8 @@ class Inside(Generic[Known]):
             del self._known[next(iter(self._known))]
 
     def take(self, number: int) -> Known | None:
-        """Forget a picture that came out and those before it; None for an unknown one."""
-        while self._known:
-            first = next(iter(self._known))
-            if first > number:
-                break
-            known = self._known.pop(first)
-            if first == number:
-                return known
-        return None
+        """Forget a picture that came out; None for an unknown one."""
+        return self._known.pop(number, None)
 
     def clear(self) -> None:
         """Forget all."""
