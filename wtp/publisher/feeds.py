@@ -148,7 +148,7 @@ def _open(
             )
             return [_sound(item.track, microphone, settings, clock, count)]
         case FileInput():
-            return [_files(item, settings, clock)]
+            return [_files(item, author, settings, clock)]
         case _:
             return [_lines(item, author, clock, count)]
 
@@ -248,11 +248,11 @@ def _sound(
     return Opened(Kind.AUDIO, track, feed, source.close)
 
 
-def _files(item: FileInput, settings: PublishSettings, clock: Clock) -> Opened:
+def _files(item: FileInput, author: str, settings: PublishSettings, clock: Clock) -> Opened:
     def feed(alias: int, name: str) -> Feed:
         from wtp.publisher.files import FilesFeed
 
-        return FilesFeed(item.paths, alias, name, settings, clock)
+        return FilesFeed(item.paths, alias, name, settings, clock, publisher=author)
 
     return Opened(Kind.FILE, item.track, feed, lambda: None)
 
