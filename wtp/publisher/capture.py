@@ -6,24 +6,17 @@ is dropped and counted, and the encoder is asked for a key picture: the newest m
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 
-from wtp.errors import MediaError, WtpError
 from wtp.media.picture import Picture
 from wtp.media.source import Source
 from wtp.media.video import Encoded, VideoEncoder
+from wtp.publisher.handover import Deliver, Handover
 from wtp.publisher.live import Unit
 
 HANDOVER = 30
 """Units that wait for the loop at most: about a second of video."""
-STOP_S = 1.0
-"""How long the end of the thread is waited for; a device that hangs is left behind."""
-
-Deliver = Callable[[Sequence[Unit], int], None]
-"""Takes units on the loop, and how many were dropped before the first of them."""
 
 
 class Capture:
@@ -53,17 +46,19 @@ class Capture:
         self.encode_us = 0
         self._encoder = encoder
         self._now_us = now_us
-        self._deliver = deliver
         self._count = count
         self._bitrate_bps = self._applied_bps = 0
         self._every_nth = 1
         self._key = threading.Event()
         self._stop = threading.Event()
-        self._lock = threading.Lock()
-        self._ready: deque[Unit] = deque()
-        self._lost = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._ended: asyncio.Future[None] | None = None
+        self._handover = Handover(
+            source.name,
+            self._capture,
+            self.stop,
+            deliver,
+            most=HANDOVER,
+            on_drop=self._key.set,
+        )
 
     def force_key(self) -> None:
         """Make the next picture a key picture; safe from any thread."""
@@ -85,33 +80,12 @@ class Capture:
         Raises:
             MediaError: The source or the encoder failed.
         """
-        self._loop = asyncio.get_running_loop()
-        self._ended = self._loop.create_future()
-        thread = threading.Thread(target=self._work, name="capture", daemon=True)
-        thread.start()
-        try:
-            await asyncio.shield(self._ended)
-        finally:
-            self.stop()
-            await asyncio.wait({self._ended}, timeout=STOP_S)
-            self._take()
+        await self._handover.run()
 
     def stop(self) -> None:
         """End the capture after the picture under way."""
         self._stop.set()
         self.source.close()
-
-    def _work(self) -> None:
-        error: WtpError | None = None
-        try:
-            self._capture()
-        except WtpError as failure:
-            error = failure
-        except Exception as failure:  # noqa: BLE001 - the border of the thread: told to the loop
-            error = MediaError(f"{self.source.name} failed: {failure}.", hint="See WTP_DEBUG=1.")
-        finally:
-            self.source.close()
-        self._call(lambda: self._end(error))
 
     def _capture(self) -> None:
         left_out = 0
@@ -149,38 +123,4 @@ class Capture:
             )
             for one in encoded
         ]
-        if not units:
-            return
-        with self._lock:
-            idle = not self._ready
-            if len(self._ready) >= HANDOVER:
-                self._lost += len(self._ready)
-                self._ready.clear()
-                self._key.set()
-            self._ready.extend(units)
-        if idle:
-            self._call(self._take)
-
-    def _call(self, call: Callable[[], None]) -> None:
-        assert self._loop is not None  # noqa: S101 - `run` sets it
-        try:
-            self._loop.call_soon_threadsafe(call)
-        except RuntimeError:
-            self._stop.set()
-
-    def _take(self) -> None:
-        """On the loop: hand over what is ready."""
-        with self._lock:
-            units, lost = list(self._ready), self._lost
-            self._ready.clear()
-            self._lost = 0
-        if units or lost:
-            self._deliver(units, lost)
-
-    def _end(self, error: WtpError | None) -> None:
-        self._take()
-        if self._ended is not None and not self._ended.done():
-            if error is None:
-                self._ended.set_result(None)
-            else:
-                self._ended.set_exception(error)
+        self._handover.push(units)

@@ -1,7 +1,8 @@
 """Units from a thread that makes them to the loop, through a bounded queue.
 
-When the loop is so slow that the queue fills, everything in it is dropped and counted: what is
-newest matters, and what follows can be decoded from the next key unit on.
+When the loop is so slow that the queue fills, what is newest matters. Of pictures everything in it
+is dropped and counted, for what follows can be decoded from the next key unit on; of sound, where
+each unit stands alone, the oldest go.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Handover:
         close: Ends `work` soon; safe from any thread, more than once.
         deliver: Takes the units, on the loop.
         most: Units that wait for the loop at most.
+        alone: Whether each unit stands alone.
         on_drop: Called in the thread when the queue was dropped.
     """
 
@@ -41,6 +43,7 @@ class Handover:
         deliver: Deliver,
         *,
         most: int,
+        alone: bool = False,
         on_drop: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
@@ -48,6 +51,7 @@ class Handover:
         self._close = close
         self._deliver = deliver
         self._most = most
+        self._alone = alone
         self._on_drop = on_drop
         self._lock = threading.Lock()
         self._ready: deque[Unit] = deque()
@@ -77,11 +81,14 @@ class Handover:
             return
         with self._lock:
             idle = not self._ready
-            if len(self._ready) >= self._most:
+            if not self._alone and len(self._ready) >= self._most:
                 self._lost += len(self._ready)
                 self._ready.clear()
                 self._on_drop()
             self._ready.extend(units)
+            while self._alone and len(self._ready) > self._most:
+                self._ready.popleft()
+                self._lost += 1
         if idle:
             self._call(self._take)
 
@@ -91,7 +98,7 @@ class Handover:
             self._work()
         except WtpError as failure:
             error = failure
-        except Exception as failure:  # noqa: BLE001 - the border of the thread: told to the loop
+        except BaseException as failure:  # noqa: BLE001 - the border of the thread, panics too
             error = MediaError(f"{self._name} failed: {failure}.", hint="See WTP_DEBUG=1.")
         finally:
             self._close()
