@@ -41,7 +41,11 @@ def devices(
 ) -> None:
     """List cameras, microphones, speakers, screens and encoders, with ids to paste.
 
-    The first column is what wtp publish takes: wtp publish --camera 0 --mic 'USB Audio'.
+    The first column is what wtp publish takes, ready to paste.
+
+    wtp devices
+    wtp devices --encoders
+    wtp devices cameras -o json
     """
     from wtp.media.devices import QUICK, find_devices
     from wtp.ui.devices import device_page

@@ -48,9 +48,7 @@ def record(
     ],
     kinds: Annotated[
         list[Kind] | None,
-        typer.Argument(
-            metavar="[KIND]...", help="video, screen, audio, chat; default: all of them."
-        ),
+        typer.Argument(metavar="KIND", help="video, screen, audio, chat; default: all of them."),
     ] = None,
     room: Room = None,
     start: Annotated[
@@ -121,10 +119,15 @@ def record(
 ) -> None:
     """Record a room's pictures, sound and chat to a file, without encoding anything anew.
 
-    Live until Ctrl-C, or with --from and --to what is kept of the past. Every track is a stream of
-    the file, in step by its capture times. Where tracks, codecs or sizes change a new file begins:
-    room-002.mp4 and so on. What is written can be played at any time, also after a crash; a long
-    recording is best cut with --segment.
+    Live until Ctrl-C, or with --from and --to what is kept of the past. Every
+    track is a stream of the file, in step by its capture times. Where tracks,
+    codecs or sizes change a new file begins: room-002.mp4 and so on. What is
+    written can be played at any time, also after a crash; a long recording is
+    best cut with --segment.
+
+    wtp record room.mp4
+    wtp record ops.mkv --room ops --segment 10m
+    wtp record past.webm video audio --from -1h --to -30m
     """
     settings = load_settings(ctx)
     check_name("room", settings.rooms.room)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from wtp.cli.complete import rooms
+from wtp.cli import reading
 from wtp.cli.options import (
     Admin,
     Broker,
@@ -26,7 +25,7 @@ from wtp.model import check_name
 
 app = typer.Typer()
 
-WHAT, HOW, CLOCK = "What to watch", "How", "Clock"
+WHAT, HOW = "What to watch", "How"
 
 
 class Format(StrEnum):
@@ -53,12 +52,7 @@ def parse_delay(text: str | int) -> str | int:
 @app.command()
 def watch(
     ctx: typer.Context,
-    room_name: Annotated[
-        str,
-        typer.Argument(
-            metavar="[ROOM]", help="Room to watch.", show_default="default", autocompletion=rooms
-        ),
-    ] = "",
+    room_name: reading.RoomName = "",
     room: Room = None,
     publisher: Annotated[
         str, typer.Option(help="Only tracks of this publisher.", rich_help_panel=WHAT)
@@ -103,34 +97,10 @@ def watch(
     ] = Format.TABLE,
     broker: Broker = None,
     admin: Admin = None,
-    router: Annotated[
-        str | None,
-        option(
-            "router.url",
-            "--router",
-            metavar="URL",
-            panel=CLOCK,
-            help_text="Router whose clock is measured, when it runs on another machine.",
-        ),
-    ] = None,
-    cert_hash: Annotated[
-        str,
-        typer.Option(
-            metavar="HEX", help="SHA-256 of the router's certificate.", rich_help_panel=CLOCK
-        ),
-    ] = "",
-    ca: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Certificates that sign the router's.", rich_help_panel=CLOCK
-        ),
-    ] = None,
-    insecure: Annotated[
-        bool,
-        typer.Option(
-            "--insecure", help="Do not check the router's certificate.", rich_help_panel=CLOCK
-        ),
-    ] = False,
+    router: reading.ClockRouter = None,
+    cert_hash: reading.ClockHash = "",
+    ca: reading.ClockAuthority = None,
+    insecure: reading.ClockInsecure = False,
     profile: Profile = "local",
     log_level: LogLevel = None,
     quiet: Quiet = False,
@@ -138,17 +108,20 @@ def watch(
 ) -> None:
     """See and hear everybody in a room, in step, in a window.
 
-    Each publisher has one delay for picture and sound, as small as its jitter allows. Keys in the
-    window: q or Escape quits, i names and delays, m mute, f full screen.
+    Each publisher has one delay for picture and sound, as small as its jitter
+    allows. Keys in the window: q or Escape quits, i shows names and delays,
+    m mutes, f is full screen.
+
+    wtp watch
+    wtp watch ops --names
+    wtp watch --no-window --speaker default
     """
-    if room_name and room and room_name != room:
-        raise UsageError("Two rooms were given.", hint="Name one: wtp watch ROOM.")
     if not window and not sound:
         raise UsageError(
             "With neither window nor sound there is nothing to do.",
             hint="Leave --no-window or --no-sound out; wtp consume shows statistics.",
         )
-    settings = load_settings(ctx, {"rooms.room": room_name or None})
+    settings = load_settings(ctx, reading.chosen_room(ctx, room_name, room))
     check_name("room", settings.rooms.room)
     from wtp.cli.run import run_role
     from wtp.config.load import certs_folder
