@@ -140,3 +140,17 @@ def test_a_file_in_place_of_the_folder_is_a_clear_error(tmp_path: Path) -> None:
         save(tmp_path / "file", [])
     with pytest.raises(StorageError):
         save(tmp_path / "file" / "below", [])
+
+
+def test_the_index_tells_where_decoding_of_messages_that_are_not_ours_can_start(
+    tmp_path: Path,
+) -> None:
+    start, unit = b"\0\0\0\1", bytes(12)
+    sps, pps, idr, inter = (start + bytes([kind]) + unit for kind in (0x67, 0x68, 0x65, 0x41))
+    units = [sps + pps + idr, inter, idr, sps + pps + idr]
+    save(tmp_path, [item(foreign(one, position=f"1:{n}")) for n, one in enumerate(units)])
+    save(tmp_path, [item(foreign(b"\1\2", key="default/ann/data"))])
+    lines = (tmp_path / "video.h264.index.jsonl").read_text().splitlines()
+    assert [json.loads(line)["key"] for line in lines] == [True, False, False, True]
+    (line,) = (tmp_path / "ann-data.bin.index.jsonl").read_text().splitlines()
+    assert json.loads(line)["key"] is True

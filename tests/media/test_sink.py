@@ -7,7 +7,7 @@ import pytest
 
 from wtp.errors import MediaError, UsageError
 from wtp.media.picture import Picture
-from wtp.media.sink import PreviewSink, WindowSink, picture_file_name
+from wtp.media.sink import PreviewSink, WindowSink
 
 from .footage import drawn
 
@@ -67,14 +67,6 @@ def test_a_window_without_a_display(display: str, monkeypatch: pytest.MonkeyPatc
         WindowSink("film")
     assert "--preview" in caught.value.hint
     assert caught.value.code == "no-display"
-
-
-def test_file_names_sort_and_are_no_paths() -> None:
-    name = picture_file_name("cam-1", 7, 1_790_000_000_000_000, "image/jpeg")
-    assert name == "cam-1-1790000000000000-00000007.jpg"
-    assert picture_file_name("../../etc", 1, None, "video/h264;x=1").endswith("-00000001.h264")
-    assert "/" not in picture_file_name("../../etc", 1, None, "video/h264")
-    assert picture_file_name("a", 1, 5, "application/x").endswith(".bin")
 
 
 def test_a_preview_needs_room() -> None:

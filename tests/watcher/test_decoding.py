@@ -42,7 +42,7 @@ def test_a_stream_with_b_frames_comes_out_in_the_order_and_with_the_times_of_sho
     assert captured != sorted(captured)
     projector, shown = Projector(), []
     for shot in shots:
-        assert projector.feed(shot, reordered=True) == ""
+        assert projector.feed(shot) == ""
         while (first_us := projector.first_us()) is not None:
             picture = projector.take(first_us)
             assert picture is not None
@@ -69,7 +69,7 @@ def test_pictures_that_are_overtaken_are_lost_and_few_are_held() -> None:
     for shot in with_b_frames(MAX_HELD + 6):
         if not projector.room:
             break
-        projector.feed(shot, reordered=True)
+        projector.feed(shot)
     assert projector.room == 0
     newest = projector.take(1_000_000 + 4 * STEP_US)
     assert newest is not None
@@ -81,9 +81,9 @@ def test_pictures_that_are_overtaken_are_lost_and_few_are_held() -> None:
 def test_damage_and_a_missing_key_frame_are_told_apart() -> None:
     shots = with_b_frames(6)
     projector = Projector()
-    assert projector.feed(shots[1], reordered=False) == "no-key"
-    assert projector.feed(shots[0], reordered=False) == ""
+    assert projector.feed(shots[1]) == "no-key"
+    assert projector.feed(shots[0]) == ""
     damaged = Shot(monotonic_us(), b"\0\0\0\1", "video/h264", 9, False)
-    assert projector.feed(damaged, reordered=False) == "damaged"
+    assert projector.feed(damaged) == "damaged"
     with pytest.raises(MediaError, match="odd"):
-        projector.feed(Shot(1, b"x", "video/odd", 1, True), reordered=False)
+        projector.feed(Shot(1, b"x", "video/odd", 1, True))

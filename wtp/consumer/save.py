@@ -218,11 +218,10 @@ def _looks_like_key(item: Item) -> bool | None:
     """Whether decoding can start at a message that is not ours; None for a damaged one of ours."""
     if not item.foreign:
         return None
-    if item.content_type != "video/h264":
-        return True
-    from wtp.media.h264 import SLICE_IDR, nal_types
+    from wtp.media.codecs import codec_of, is_start
 
-    return SLICE_IDR in nal_types(item.message.payload)
+    payload = item.message.payload
+    return codec_of(item.content_type) is None or is_start(item.content_type, payload)
 
 
 def _index_line(item: Item, offset: int) -> str:

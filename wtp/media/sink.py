@@ -1,4 +1,4 @@
-"""Where decoded pictures go: a window, the terminal, a file's name."""
+"""Where decoded pictures go: a window, or the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from wtp.errors import MediaError, MissingLibrary, UsageError
 from wtp.media.libraries import load_cv2
 from wtp.media.picture import Picture, Pixels, plane_views
-from wtp.model import clean_name
 
 X11_FOLDER = Path("/tmp/.X11-unix")  # noqa: S108 - where X servers put their sockets
 X11_PORT = 6000
@@ -21,8 +20,6 @@ _CONNECT_S = 1.0
 
 SAMPLES = 3
 """Pixels looked at per side of one half block; more looks the same and costs time."""
-
-EXTENSIONS = {"video/h264": ".h264", "image/jpeg": ".jpg"}
 
 
 class WindowSink:
@@ -244,16 +241,3 @@ def _means(plane: NDArray[np.uint8], wide: int, high: int) -> NDArray[np.float32
     grid = plane[down][:, across].reshape(high, SAMPLES, wide, SAMPLES)
     means: NDArray[np.float32] = grid.mean(axis=(1, 3), dtype=np.float32)
     return means
-
-
-def picture_file_name(publisher: str, seq: int, capture_us: int | None, content_type: str) -> str:
-    """A file name for a saved object: sorts by time within a publisher, and is no path.
-
-    Args:
-        publisher: Its name; characters that have no place in a file name are replaced.
-        seq: The object's number.
-        capture_us: Its capture stamp, Unix µs; None gives 0.
-        content_type: Decides the ending; unknown ones get `.bin`.
-    """
-    ending = EXTENSIONS.get(content_type.partition(";")[0].strip().lower(), ".bin")
-    return f"{clean_name(publisher)}-{capture_us or 0:016d}-{seq:08d}{ending}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wtp.errors import MediaError
@@ -47,12 +46,11 @@ class Projector:
         """Capture time of the oldest picture that waits; None when none does."""
         return self._held[0].capture_us if self._held else None
 
-    def feed(self, shot: Shot, *, reordered: bool) -> str:
+    def feed(self, shot: Shot) -> str:
         """Decode an object.
 
         Args:
             shot: The next one of the track.
-            reordered: Whether the track's objects come in another order than they are shown.
 
         Returns:
             Why it was of no use: `damaged`, `no-key`; "" when it was.
@@ -70,7 +68,7 @@ class Projector:
         if decoder.waiting:
             return self._useless("no-key")
         for picture in pictures:
-            self._hold(picture, shot, reordered)
+            self._hold(picture)
         return ""
 
     def _decoder_of(self, shot: Shot) -> VideoDecoder:
@@ -87,21 +85,17 @@ class Projector:
         self._inside = []
         return reason
 
-    def _hold(self, picture: Picture, shot: Shot, reordered: bool) -> None:
-        """Keep a picture until it is due, with the capture time that is its own."""
-        if not self._inside:
+    def _hold(self, picture: Picture) -> None:
+        """Keep a picture until it is due; objects from before it will bring none any more."""
+        if picture.capture_us is None:
             return
-        if reordered:
-            # FFmpeg hands pictures out in their order, but not always with their stamps.
-            captured_us = heapq.heappop(self._inside)
-        else:
-            captured_us = shot.capture_us if picture.capture_us is None else picture.capture_us
+        while self._inside and self._inside[0] < picture.capture_us:
             heapq.heappop(self._inside)
-            while self._inside and self._inside[0] <= captured_us:
-                heapq.heappop(self._inside)
-                self.lost += 1
-        self.came.append(captured_us)
-        self._held.append(replace(picture, capture_us=captured_us))
+            self.lost += 1
+        if self._inside and self._inside[0] == picture.capture_us:
+            heapq.heappop(self._inside)
+        self.came.append(picture.capture_us)
+        self._held.append(picture)
 
     def take(self, captured_us: int) -> Picture | None:
         """The newest picture captured until then; those before it are lost."""

@@ -233,7 +233,7 @@ class Screen:
         for shot in shots:
             track.live = shot.live
             try:
-                reason = projector.feed(shot, reordered=reel.reordered)
+                reason = projector.feed(shot)
             except MediaError as error:
                 reason = "cannot-decode"
                 if not track.refused:
