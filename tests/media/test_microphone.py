@@ -13,13 +13,14 @@ import pytest
 
 from wtp.errors import MediaError, MissingLibrary, UsageError
 from wtp.media import libraries, microphone, sounddevices
+from wtp.media.denoise import Denoiser
 from wtp.media.microphone import Microphone, open_microphone
-from wtp.media.sound import Block
+from wtp.media.sound import Block, Samples
 from wtp.media.sounddevices import find_microphone, find_speaker, list_microphones, list_speakers
 from wtp.media.soundinput import Ring
 from wtp.media.soundpath import conform
 
-from .sounddevices import FakeSound, Stream, device
+from .sounddevices import FakeSound, PortAudioError, Stream, device
 
 
 class Time:
@@ -215,6 +216,76 @@ def test_another_default_microphone_takes_the_place_of_a_lost_one(
     assert "Microphone Head set is used in place of Desk." in caplog.text
 
 
+class Failing:
+    """A noise suppression that holds sound back by 20 ms, until it fails."""
+
+    method = "deepfilter"
+    rate_hz = 48_000
+    delay_us = 20_000
+
+    def __init__(self, good: int) -> None:
+        self.good = good
+        self.released = 0
+
+    def prepare(self) -> None:
+        if self.good < 0:
+            raise MediaError("--denoise deepfilter failed: no model.", hint="")
+
+    def release(self) -> None:
+        self.released += 1
+
+    def clean(self, samples: Samples) -> Samples:
+        self.good -= 1
+        if self.good < 0:
+            raise MediaError("--denoise deepfilter failed: it fell over.", hint="")
+        return np.full_like(samples, 7)
+
+
+@pytest.mark.parametrize(
+    ("good", "problem", "marks", "pts_us"),
+    [
+        (2, "it fell over", [7, 7, 0, 3, 4], [-20_000, -10_000, 0, 30_000, 40_000]),
+        (-1, "no model", [0, 1, 2, 3, 4], [0, 10_000, 20_000, 30_000, 40_000]),
+    ],
+)
+def test_sound_goes_on_without_a_noise_suppression_that_fails(
+    good: int,
+    problem: str,
+    marks: list[int],
+    pts_us: list[int],
+    sound: FakeSound,
+    now_us: Time,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failing = Failing(good)
+
+    def make(_method: str, _rate_hz: int, _channels: int) -> Denoiser:
+        return failing
+
+    monkeypatch.setattr(microphone, "make_denoiser", make)
+    source = open_microphone(denoise="deepfilter", now_us=now_us)
+    assert (source.denoise, source.denoise_ms, source.delay_us) == ("deepfilter", 20.0, 20_000)
+    listener = Listener(source)
+    stream = started(sound)
+    for number in range(5):
+        now_us.us += 10_000
+        stream.hear(np.full(480, number))
+    listener.wait(5)
+    assert (source.state, source.denoise, source.denoise_ms, source.delay_us) == (
+        "live",
+        "off",
+        0,
+        0,
+    )
+    listener.end()
+    assert [int(block.samples[0, 0]) for block in listener.blocks] == marks
+    assert [block.pts_us for block in listener.blocks] == pts_us, "the sound it held is a gap"
+    assert failing.released == 1
+    said = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
+    assert said == [f"Noise is not suppressed any more: --denoise deepfilter failed: {problem}."]
+
+
 @pytest.fixture
 def hanging(sound: FakeSound, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSound]:
     """Streams of it can hang; what is left behind is cleared away."""
@@ -239,6 +310,9 @@ def test_a_device_that_hangs_while_starting_is_an_error(
     assert not stream.closed, "that would end the process"
     assert not sounddevices.refresh(), "that would wait for it"
     assert forgotten == [hanging._exit_handler], "so would the end of the process"
+    monkeypatch.setattr(sounddevices, "MOST_HANGING", 1)
+    with pytest.raises(MediaError, match="1 sound devices hang; no other is opened"):
+        open_microphone(now_us=now_us)
 
 
 def test_a_device_that_hangs_while_ending_is_left_behind(hanging: FakeSound, now_us: Time) -> None:
@@ -376,10 +450,47 @@ def test_without_portaudio_the_package_is_named(
         open_microphone(now_us=now_us)
 
 
+def test_a_broken_configuration_of_alsa_is_named(
+    now_us: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(libraries, "_failures", {})
+
+    def broken(name: str) -> None:
+        raise PortAudioError("Error initializing PortAudio: Unanticipated host error", -9999)
+
+    monkeypatch.setattr("importlib.import_module", broken)
+    with pytest.raises(MissingLibrary, match="Error initializing PortAudio") as caught:
+        open_microphone(now_us=now_us)
+    assert "ALSA_CONFIG_PATH" in caught.value.hint
+    assert "Video and messages work without it." in caught.value.hint
+
+
 def test_devices_are_not_looked_for_under_an_open_stream(sound: FakeSound, now_us: Time) -> None:
     source = open_microphone(now_us=now_us)
     assert not sounddevices.refresh()
     source.close()
+    assert sounddevices.refresh()
+
+
+def test_devices_are_looked_for_again_after_portaudio_failed_to_begin(
+    sound: FakeSound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems = [PortAudioError("Error initializing PortAudio", -9999)]
+
+    def terminate() -> None:
+        if len(problems) == 2:
+            raise PortAudioError("PortAudio not initialized", -10000)
+
+    def begin() -> None:
+        if len(problems) == 1:
+            problems.append(problems[0])
+            raise problems[0]
+        FakeSound._initialize(sound)
+
+    monkeypatch.setattr(sound, "_terminate", terminate)
+    monkeypatch.setattr(sound, "_initialize", begin)
+    with pytest.raises(MediaError, match="Error initializing PortAudio"):
+        sounddevices.refresh()
     assert sounddevices.refresh()
 
 

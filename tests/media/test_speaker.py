@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.pulse import SPEAKER, Pulse, peak_hz, pulse, pulse_here, read_wav, tone
+from tests.pulse import SPEAKER, Pulse, pulse, pulse_here, read_wav, tone, tone_hz
 from wtp.errors import MediaError, MissingLibrary
-from wtp.media import libraries
+from wtp.media import libraries, sounddevices
 from wtp.media.sound import Samples
 from wtp.media.speaker import HearingTime, Speaker
+
+from .sounddevices import FakeSound, Stream, device
 
 __all__ = ["pulse", "pulse_here"]
 
@@ -81,7 +83,7 @@ def test_a_tone_is_heard_at_its_frequency(rate_hz: int, pulse_here: Pulse, tmp_p
     sound, rate = read_wav(tmp_path / "heard.wav")
     loud = sound[np.abs(sound[:, 0]) > 100]
     assert len(loud) > rate // 2
-    assert abs(peak_hz(sound, rate) - 1000) < 1
+    assert tone_hz(sound, rate) == pytest.approx(1000, abs=1)
     assert speaker.state == "closed"
 
 
@@ -123,6 +125,31 @@ def test_without_portaudio_the_missing_library_is_named(monkeypatch: pytest.Monk
     with pytest.raises(MissingLibrary, match="sounddevice"):
         speaker.open()
     speaker.close()
+
+
+class FakeSpeakers(FakeSound):
+    """The stand-in with a way to loudspeakers."""
+
+    def OutputStream(self, **given: object) -> Stream:
+        return Stream(self, **given)
+
+
+def test_a_speaker_that_hangs_as_it_starts_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PortAudio does so when a device goes away just then; closing it would end the process."""
+    fake = FakeSpeakers(device("Box", inputs=0, outputs=2))
+    monkeypatch.setitem(sys.modules, "sounddevice", fake)
+    monkeypatch.setattr(libraries, "_failures", {})
+    monkeypatch.setattr(sounddevices, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(sounddevices, "_streams", {})
+    monkeypatch.setattr(sounddevices, "_hanging", set())
+    monkeypatch.setattr("atexit.unregister", lambda _: None)
+    fake.hang = "start"
+    speaker = Speaker(lambda *_: None, rate_hz=HZ, channels=1)
+    with pytest.raises(MediaError, match="hangs instead of starting"):
+        speaker.open()
+    speaker.close()
+    assert not fake.streams[0].closed
+    fake.let_go.set()
 
 
 def _until(holds: object) -> None:

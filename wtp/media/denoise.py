@@ -108,6 +108,58 @@ def make_denoiser(method: str, rate_hz: int, channels: int) -> Denoiser | None:
         return None
 
 
+class Dispensable:
+    """A method that sound goes on without once it has failed, which is said once.
+
+    Args:
+        inner: The method.
+
+    Attributes:
+        method: Its name; `off` once it has failed.
+        rate_hz: What it takes.
+        delay_us: What the sound comes out later by; 0 once it has failed, so that the sound it held
+            is a gap in the stamps.
+    """
+
+    def __init__(self, inner: Denoiser) -> None:
+        self.method = inner.method
+        self.rate_hz = inner.rate_hz
+        self.delay_us = inner.delay_us
+        self._inner: Denoiser | None = inner
+
+    def prepare(self) -> None:
+        """Load what takes a while, in the thread that is going to clean."""
+        if self._inner is not None:
+            try:
+                self._inner.prepare()
+            except MediaError as error:
+                self._give_up(self._inner, error)
+
+    def release(self) -> None:
+        """Give it back, in the same thread."""
+        if self._inner is not None:
+            self._inner.release()
+
+    def clean(self, samples: Samples) -> Samples:
+        """As many samples as go in: later by the delay, or as they are once it has failed.
+
+        Those that it fails at are silence, as their stamps are still those of the delay.
+        """
+        if self._inner is not None:
+            try:
+                return self._inner.clean(samples)
+            except MediaError as error:
+                self._give_up(self._inner, error)
+                return np.zeros_like(samples)
+        return samples
+
+    def _give_up(self, inner: Denoiser, error: MediaError) -> None:
+        self._inner = None
+        self.method, self.delay_us = "off", 0
+        inner.release()
+        _log.warning("Noise is not suppressed any more: %s", error.message)
+
+
 class WebRtc:
     """The noise suppression of WebRTC.
 

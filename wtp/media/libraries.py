@@ -12,6 +12,11 @@ from wtp.errors import MissingLibrary
 LOST_CAMERA_S = 3
 """How long OpenCV waits for a V4L2 picture before a read fails; its own default is 10 s."""
 
+SOUND_REMEDY = (
+    "See that ALSA's configuration can be read (ALSA_CONFIG_PATH, ~/.asoundrc, /etc/asound.conf);"
+    " `aplay -L` says what is wrong with it."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Library:
@@ -62,10 +67,11 @@ def load_cv2() -> ModuleType:
 
 
 def load_sounddevice() -> ModuleType:
-    """Import sounddevice.
+    """Import sounddevice, which initialises PortAudio.
 
     Raises:
-        MissingLibrary: It, or the system's PortAudio (an OSError there), cannot be loaded.
+        MissingLibrary: It, or the system's PortAudio (an OSError there), cannot be loaded, or
+            PortAudio cannot begin: as with a configuration of ALSA that it cannot read.
     """
     return _load("sounddevice")
 
@@ -146,13 +152,20 @@ def _load(name: str) -> ModuleType:
         raise _failures[name].with_traceback(None)
     try:
         return importlib.import_module(name)
-    except (ImportError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - its own errors cannot be named without it
         title, purpose, rest = _KNOWN[name]
+        reason = str(error.args[0] if error.args else error) if _is_portaudio(error) else str(error)
+        remedy = SOUND_REMEDY if _is_portaudio(error) else _remedy(name, str(error))
         _failures[name] = MissingLibrary(
-            f"{title} cannot be loaded, which {purpose} need: {error}.",
-            hint=f"{_remedy(name, str(error))} {rest}",
+            f"{title} cannot be loaded, which {purpose} need: {reason.rstrip('.')}.",
+            hint=f"{remedy} {rest}",
         )
     raise _failures[name]
+
+
+def _is_portaudio(error: Exception) -> bool:
+    """Whether PortAudio is there and cannot begin."""
+    return type(error).__name__ == "PortAudioError"
 
 
 def _remedy(name: str, problem: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from wtp.errors import MediaError, UsageError
-from wtp.media.denoise import Denoiser, make_denoiser
+from wtp.media.denoise import Dispensable, make_denoiser
 from wtp.media.libraries import load_sounddevice
 from wtp.media.sound import MAX_RATE_HZ, Block, Samples
 from wtp.media.sounddevices import find_microphone, refresh
@@ -62,7 +62,8 @@ def open_microphone(
     load_sounddevice()
     hush_alsa()
     denoiser = make_denoiser(denoise, rate_hz, channels)
-    return Microphone(device, rate_hz, channels, denoiser, now_us)
+    dispensable = Dispensable(denoiser) if denoiser else None
+    return Microphone(device, rate_hz, channels, dispensable, now_us)
 
 
 class Microphone:
@@ -80,9 +81,6 @@ class Microphone:
         rate_hz: Of every block.
         channels: Of every block.
         state: `ready`, `live`, `lost` or `closed`.
-        denoise: Method of noise suppression, or `off`; `denoise_ms` is the delay of that.
-        delay_us: What it adds to the delay of sound: noise suppression, and a block for each
-            conversion of its rate. Capture stamps are right all the same.
         losses: How often it was lost.
 
     Raises:
@@ -94,12 +92,10 @@ class Microphone:
         wanted: str,
         rate_hz: int,
         channels: int,
-        denoiser: Denoiser | None,
+        denoiser: Dispensable | None,
         now_us: Callable[[], int],
     ) -> None:
         self.rate_hz, self.channels = rate_hz, channels
-        self.denoise = denoiser.method if denoiser else "off"
-        self.denoise_ms = round(denoiser.delay_us / 1000, 1) if denoiser else 0.0
         self.state = "ready"
         self.losses = 0
         self._wanted = wanted
@@ -112,6 +108,24 @@ class Microphone:
         self._lock = threading.Lock()
         self._running = False
         self._open()
+
+    @property
+    def denoise(self) -> str:
+        """Method of noise suppression, or `off`, also once it has failed."""
+        return self._denoiser.method if self._denoiser else "off"
+
+    @property
+    def denoise_ms(self) -> float:
+        """What noise suppression adds to the delay of sound."""
+        return round(self._denoiser.delay_us / 1000, 1) if self._denoiser else 0.0
+
+    @property
+    def delay_us(self) -> int:
+        """What it adds: noise suppression, and a block for each conversion of its rate.
+
+        Capture stamps are right all the same.
+        """
+        return self._conversion_us + (self._denoiser.delay_us if self._denoiser else 0)
 
     @property
     def overruns(self) -> int:
@@ -158,7 +172,8 @@ class Microphone:
         rate_hz = self._denoiser.rate_hz if self._denoiser else self.rate_hz
         stream = open_stream(device, rate_hz, self.channels, self._now_us)
         self._path = SoundPath(stream.rate_hz, self._denoiser, self.rate_hz, self.channels)
-        self.delay_us = self._path.delay_us
+        held_us = self._denoiser.delay_us if self._denoiser else 0
+        self._conversion_us = self._path.delay_us - held_us
         with self._lock:
             self._stream = stream
         self._say()
@@ -232,7 +247,7 @@ class Microphone:
                     "Microphone %s is read at %d %s and converted to %d.",
                     self.name, read, what, given,
                 )  # fmt: skip
-        if self._denoiser is not None:
+        if self.denoise != "off":
             _log.info(
                 "Noise suppression of microphone %s: %s, which adds %.1f ms of delay.",
                 self.name, self.denoise, self.denoise_ms,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import atexit
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,9 @@ _hanging: set[int] = set()
 
 PATIENCE_S = 3.0
 """How long a device may take to start or to end."""
+
+MOST_HANGING = 8
+"""Each keeps a thread and memory: no stream is opened any more when so many hang."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,9 @@ def refresh() -> bool:
             return False
         # The documented interface has no way to look again (python-sounddevice issue 16).
         with sound_errors("Devices cannot be listed"):
-            sounddevice._terminate()
+            # It is not initialised when the last time failed.
+            with suppress(sounddevice.PortAudioError):
+                sounddevice._terminate()
             sounddevice._initialize()
         return True
 
@@ -110,8 +115,15 @@ def opening(make: Callable[[], Any]) -> Any:
 
     Raises:
         sounddevice.PortAudioError: As `make` raises it.
+        MediaError: So many hang already that this one would too.
     """
     with _lock:
+        if len(_hanging) >= MOST_HANGING:
+            raise MediaError(
+                f"{len(_hanging)} sound devices hang; no other is opened.",
+                hint="Start again.",
+                code="device-hangs",
+            )
         stream = make()
         _streams[id(stream)] = stream
         return stream

@@ -18,7 +18,7 @@ from wtp.clock import monotonic_us
 from wtp.errors import MediaError
 from wtp.media.libraries import load_sounddevice
 from wtp.media.sound import Samples
-from wtp.media.sounddevices import closed, find_speaker, opening, refresh, sound_errors
+from wtp.media.sounddevices import closed, find_speaker, opening, refresh, sound_errors, start
 
 BLOCK_S = 0.01
 """A callback every 10 ms: half of what the low latency of PulseAudio holds."""
@@ -176,7 +176,7 @@ class Speaker:
             )
             self._called_us = monotonic_us()
             self._recent = []
-            self._stream.start()
+            start(self._stream)
         self.state = "playing"
 
     def _reopen(self) -> None:
