@@ -121,7 +121,7 @@ def saved(folder: Path, items: list[Item]) -> dict[str, bytes]:
 
 def test_everything_is_saved_byte_for_byte(tmp_path: Path) -> None:
     came = {
-        "screen-topic": [b"\0\0\0\1\x65\0", b"\0\0\0\1\x41\1", b"\0\0\0\1\x41\2"],
+        "screen-topic": [b"\0\0\1\x67\0\0\1\x65", b"\0\0\0\1\x41\1", b"\0\0\0\1\x41\2"],
         "audio-topic": [b"x", b"\x00\x01", b"{}"],
         "chat-topic": [b"one", "zwei ü".encode(), b'{"text": 3}'],
         "data-topic": [b'{\n"a": 1}', b"[\t]"],
@@ -140,7 +140,7 @@ def test_everything_is_saved_byte_for_byte(tmp_path: Path) -> None:
     assert found["data-topic.bin"] == b"".join(came["data-topic"])
     assert found["chat-topic.txt"].decode() == 'one\nzwei ü\n{"text": 3}\n'
     lines = [json.loads(line) for line in found["screen-topic.h264.index.jsonl"].splitlines()]
-    assert [(line["offset"], line["size"]) for line in lines] == [(6 * n, 6) for n in range(3)]
+    assert [(line["offset"], line["size"]) for line in lines] == [(0, 8), (8, 6), (14, 6)]
     assert {line["content_type"] for line in lines} == {"video/h264"}
     assert [line["key"] for line in lines] == [True, False, False]
 

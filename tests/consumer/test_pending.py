@@ -4,7 +4,7 @@ import asyncio
 
 from tests.consumer.fakes import item, message
 from wtp.consumer.item import Item
-from wtp.consumer.pending import Pending
+from wtp.consumer.pending import LOSSLESS_BYTES, Pending
 
 
 def picture(seq: int, *, gop: int = 5, track: str = "default/cam/video", size: int = 10) -> Item:
@@ -58,6 +58,26 @@ async def test_lossless_waits_for_room() -> None:
     assert seqs(await pending.take(1)) == [1]
     assert await third == []
     assert seqs(await pending.take(10)) == [2, 3]
+
+
+async def test_what_is_taken_at_once_is_bounded_by_bytes_too() -> None:
+    pending = Pending(live=False)
+    for seq, size in enumerate([100, 10, 10, 10], 1):
+        await pending.put(picture(seq, size=size))
+    assert [seqs(await pending.take(9, 25)) for _ in range(3)] == [[1], [2, 3], [4]]
+
+
+async def test_without_loss_few_bytes_wait_and_the_broker_keeps_the_rest() -> None:
+    pending = Pending(live=False)
+    large = LOSSLESS_BYTES // 4
+    for seq in range(1, 5):
+        await pending.put(picture(seq, size=large))
+    fifth = asyncio.create_task(pending.put(picture(5, size=large)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not fifth.done()
+    assert seqs(await pending.take(1)) == [1]
+    assert await fifth == []
 
 
 async def test_closing_hands_out_the_rest_and_then_nothing() -> None:

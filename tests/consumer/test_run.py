@@ -429,3 +429,38 @@ async def test_opening_again_keeps_trying(monkeypatch: pytest.MonkeyPatch) -> No
         await until(lambda: output.seqs == [1])
         role.stop()
         await task
+
+
+class Batches(Collect):
+    """Remembers how many objects came at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def take(self, items: Sequence[Item]) -> list[str]:
+        self.sizes.append(len(items))
+        return super().take(items)
+
+
+async def test_a_receiver_of_files_holds_few_of_their_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    topic = TOPIC.replace("video", "file")
+    parts = [message(n, kind=Kind.FILE, topic=topic, payload=bytes(10)) for n in range(20)]
+    broker, output, queues = FakeBroker(file=parts), Batches(), list[int]()
+    original = broker.reader
+
+    async def reader(topic: str, *, queue: int, **more: Any) -> FakeSubscription:
+        queues.append(queue)
+        return await original(topic, queue=queue, **more)
+
+    monkeypatch.setattr(broker, "reader", reader)
+    monkeypatch.setattr(run_module, "BATCH_BYTES", 30)
+    figures = await run(
+        consumer(broker, Request(kind=Kind.FILE, reading=EARLIEST, count=20), output)
+    )
+    assert figures["delivered"] == 20
+    assert output.sizes == [3] * 6 + [2]
+    assert queues == [run_module.FILE_QUEUE]
+    assert 2 * run_module.FILE_QUEUE * Kind.FILE.max_bytes <= 16 * 1024 * 1024

@@ -33,12 +33,14 @@ class Reading:
         key_frames: Whether joining live begins at the last key frame of each track.
         subscription: Name of a durable subscription; empty for a reader that leaves no trace.
         subscription_kind: Its type.
+        queue: Messages that wait in the broker's client, twice; 0 takes what suits `start`.
     """
 
     start: Start = "latest"
     key_frames: bool = False
     subscription: str = ""
     subscription_kind: SubscriptionKind = "exclusive"
+    queue: int = 0
 
 
 class Feed:
@@ -88,7 +90,7 @@ class Feed:
             BrokerUnavailable: The broker is not there.
         """
         reading = self._reading
-        queue = LIVE_QUEUE if reading.start == "latest" else DEEP_QUEUE
+        queue = reading.queue or (LIVE_QUEUE if reading.start == "latest" else DEEP_QUEUE)
         start: Start = "earliest" if fresh else reading.start
         if reading.subscription:
             self._newest = await self._newest_known()
@@ -115,7 +117,7 @@ class Feed:
                 name,
                 kind=self._reading.subscription_kind,
                 start=start,
-                queue=DEEP_QUEUE,
+                queue=self._reading.queue or DEEP_QUEUE,
             )
         except BrokerError as error:
             if error.code != "busy":
@@ -160,7 +162,7 @@ class Feed:
                         self.topic,
                         start=self._position or self._reading.start,
                         inclusive=not self._position,
-                        queue=DEEP_QUEUE,
+                        queue=self._reading.queue or DEEP_QUEUE,
                     )
             except WtpError as error:
                 self._note(f"{self.topic} cannot be read at the moment: {error.message}")

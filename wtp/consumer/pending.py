@@ -23,6 +23,9 @@ FEW = 60
 
 MAX_BYTES = 64 * 1024 * 1024
 
+LOSSLESS_BYTES = 8 * 1024 * 1024
+"""What waits where nothing is dropped: a slow output gains nothing by more, the broker has it."""
+
 
 class Pending:
     """A bounded queue of items; one reader, any writers, all on one loop.
@@ -30,13 +33,16 @@ class Pending:
     Args:
         live: Whether it drops when full (else writers wait).
         max_items: Items that wait at most.
-        max_bytes: Their payloads' bytes at most; a single larger one still passes.
+        max_bytes: Their payloads' bytes at most; a single larger one still passes. None takes
+            `MAX_BYTES` when live and `LOSSLESS_BYTES` otherwise.
     """
 
     def __init__(
-        self, *, live: bool, max_items: int = MAX_ITEMS, max_bytes: int = MAX_BYTES
+        self, *, live: bool, max_items: int = MAX_ITEMS, max_bytes: int | None = None
     ) -> None:
         self.live = live
+        if max_bytes is None:
+            max_bytes = MAX_BYTES if live else LOSSLESS_BYTES
         self._max_items, self._max_bytes = max_items, max_bytes
         self._items: deque[Item] = deque()
         self._bytes = 0
@@ -106,14 +112,25 @@ class Pending:
             self._broken.add(track)
         return dropped
 
-    async def take(self, at_most: int) -> list[Item]:
-        """Wait for items; an empty list means that it was closed and nothing is left."""
+    async def take(self, at_most: int, most_bytes: int | None = None) -> list[Item]:
+        """Wait for items; an empty list means that it was closed and nothing is left.
+
+        Args:
+            at_most: Items.
+            most_bytes: Their payloads' bytes; a single larger one is taken. None for no bound.
+        """
         while not self._items:
             if self._closed:
                 return []
             self._arrived.clear()
             await self._arrived.wait()
-        taken = [self._items.popleft() for _ in range(min(at_most, len(self._items)))]
+        taken = [self._items.popleft()]
+        size_bytes = taken[0].size_bytes
+        while self._items and len(taken) < at_most:
+            size_bytes += self._items[0].size_bytes
+            if most_bytes is not None and size_bytes > most_bytes:
+                break
+            taken.append(self._items.popleft())
         self._forget(taken)
         self._left.set()
         return taken

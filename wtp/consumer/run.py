@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -34,7 +35,11 @@ from wtp.model import Kind
 LOGGER = logging.getLogger("wtp.consumer")
 
 BATCH = 64
-"""Objects handed to an output in one call."""
+BATCH_BYTES = 8 * 1024 * 1024
+"""Objects handed to an output in one call; the bytes count only where nothing is dropped."""
+
+FILE_QUEUE = 8
+"""Messages that wait in the broker's client for a receiver of files, twice; each has 1 MiB."""
 
 FINISH_S = 2.0
 """What an output gets to take what is left when the consumer stops."""
@@ -221,6 +226,8 @@ class Consumer:
         self, broker: Broker, topics: Sequence[str], *, fresh: bool, quick: Newest | None
     ) -> None:
         reading = self.request.joining
+        if self.request.kind is Kind.FILE:
+            reading = replace(reading, queue=FILE_QUEUE)
         make: Callable[..., Feed] = Feed
         if self.request.history:
             make = partial(HistoryFeed, count=self.request.history, wants=self.request.wants)
@@ -295,10 +302,11 @@ class Consumer:
     async def _write(self) -> None:
         """Hand objects to the output until nothing more comes, then stop."""
         idle_s = self.output.idle_s or None
+        most_bytes = None if self._pending.live else BATCH_BYTES
         while True:
             try:
                 async with asyncio.timeout(idle_s):
-                    items = await self._pending.take(BATCH)
+                    items = await self._pending.take(BATCH, most_bytes)
             except TimeoutError:
                 await self._call(self.output.idle)
                 continue
@@ -306,6 +314,7 @@ class Consumer:
                 return
             reasons = await self._call(self.output.take, items)
             self._account(items, reasons)
+            items.clear()  # the worker's thread still has this list, and the next may take long
             if self.request.count and self.ledger.delivered >= self.request.count:
                 self.stop()
 
