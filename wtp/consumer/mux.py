@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from wtp.consumer.places import locate, reach
 from wtp.consumer.ports import Directory
 from wtp.consumer.request import Request
 from wtp.consumer.run import Consumer, Via
+from wtp.consumer.ways import first_error
 from wtp.errors import NotFound, UsageError
 from wtp.media.libraries import load_av
 from wtp.media.mux_formats import PIPES, Container
@@ -240,7 +241,7 @@ class MuxConsumer:
             if len(joined) == len(self._consumers):
                 ready({**info, "topics": [topic for one in joined for topic in one["topics"]]})
 
-        with _first_error():
+        with first_error():
             async with asyncio.TaskGroup() as group:
                 for consumer in self._consumers:
                     group.create_task(self._run_one(consumer, ready_one))
@@ -300,15 +301,3 @@ class MuxConsumer:
         from wtp.broker.connect import administer
 
         return administer(self.settings.broker)
-
-
-@contextlib.contextmanager
-def _first_error() -> Iterator[None]:
-    """Raise the one error that matters out of a (nested) group."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from wtp.clock import wall_us
 from wtp.config.schema import Settings
 from wtp.consumer.places import reach
+from wtp.consumer.ways import first_error
 from wtp.errors import BrokerError, NotFound, Refused
 from wtp.model import Kind
 from wtp.recorder.request import KINDS, RecordRequest
@@ -161,7 +162,7 @@ class Recorder:
             ready({**info, "file": str(request.path), "live": live,
                    "container": request.container.name})  # fmt: skip
 
-        with _first_error():
+        with first_error():
             async with asyncio.TaskGroup() as group:
                 looking = group.create_task(self._look(directory, group)) if live else None
                 await self._main.run(started)
@@ -228,15 +229,3 @@ class Recorder:
         from wtp.broker.connect import administer
 
         return administer(self.settings.broker)
-
-
-@contextlib.contextmanager
-def _first_error() -> Iterator[None]:
-    """Raise the one error that matters out of a (nested) group."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from wtp.clock import monotonic_us
 from wtp.config.schema import Settings
 from wtp.consumer.output import Finished
 from wtp.consumer.places import reach
+from wtp.consumer.ways import first_error
 from wtp.metrics import Ledger
 from wtp.replayer.figures import Figures
 from wtp.replayer.pace import MAX_SPEED, Pace
@@ -124,7 +125,7 @@ class Replayer:
             BrokenPipeError: The reader of the output has gone.
         """
         try:
-            with contextlib.suppress(Finished), _first_error():
+            with contextlib.suppress(Finished), first_error():
                 await self._until_stopped(self._work(ready))
         finally:
             self.state = "stopped"
@@ -318,15 +319,3 @@ class Replayer:
         from wtp.broker.connect import administer
 
         return administer(self.settings.broker)
-
-
-@contextlib.contextmanager
-def _first_error() -> Iterator[None]:
-    """Raise the one error that matters out of a (nested) group."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None

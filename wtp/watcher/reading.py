@@ -17,6 +17,7 @@ from wtp.consumer.ports import Broker, Directory
 from wtp.consumer.request import Request
 from wtp.consumer.run import Consumer
 from wtp.consumer.stats import Statistics
+from wtp.consumer.ways import first_error
 from wtp.errors import BrokerError, NotFound, Refused
 from wtp.model import Kind
 
@@ -242,15 +243,3 @@ def said_once() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(said)
-
-
-@contextlib.contextmanager
-def first_error() -> Iterator[None]:
-    """Raise the one error that matters out of a (nested) group."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None
