@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -13,13 +14,14 @@ import pytest
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 
-def bench(*args: str) -> dict[str, Any]:
+def bench(*args: str, **env: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "wtp", "bench", *args, "-o", "json"],
         capture_output=True,
         text=True,
         timeout=150,
         check=False,
+        env={**os.environ, **env},
     )
     assert done.returncode == 0, done.stderr
     figures: dict[str, Any] = json.loads(done.stdout)
@@ -98,3 +100,35 @@ def test_glass() -> None:
     assert figures["unreadable"] == 0
     assert rising(figures["baseline"])
     assert figures["publish_cpu_percent"] > 0
+
+
+def test_files() -> None:
+    figures = bench("files", "--size", "3MB")
+    assert figures["mb_per_s"] > 0
+    assert figures["alone"]["mb_per_s"] > 0
+    assert figures["copy"]["mb_per_s"] > 0
+
+
+@pytest.mark.device("display", "opencv")
+@pytest.mark.tool("Xvfb")
+def test_media() -> None:
+    """Every codec, and a viewer with a window beside its publisher."""
+    read, write = os.pipe()
+    words = ["Xvfb", "-displayfd", str(write), "-screen", "0", "800x600x24", "-noreset"]
+    display = subprocess.Popen(words, pass_fds=[write], stderr=subprocess.DEVNULL)
+    os.close(write)
+    try:
+        with os.fdopen(read) as numbers:
+            number = numbers.readline().strip()
+        figures = bench(
+            "media", "--duration", "4", "--warmup", "2", "--pictures", "20", DISPLAY=f":{number}"
+        )
+    finally:
+        display.terminate()
+        display.wait()
+    assert [row["codec"] for row in figures["codecs"]] == ["h264", "vp8", "vp9", "av1", "jpeg"]
+    assert all(row["encode_p50_ms"] > 0 for row in figures["codecs"] if not row["problem"])
+    assert figures["viewer"] == "window and sound"
+    assert figures["latency"]["n"] > 0
+    assert set(figures["cpu_percent"]) == {"broker", "router", "publish", "watch"}
+    assert set(figures["memory_mib_per_h"]) == set(figures["cpu_percent"])
