@@ -190,22 +190,24 @@ def peak_hz(sound: Sound, rate_hz: int) -> float:
 def tone_hz(sound: Sound, rate_hz: int) -> float:
     """The frequency of a tone of one channel, also when a busy machine broke it many times.
 
-    A skip moves the peak of a spectrum by some Hz, but only that of the 50 ms it is in; of all
-    these pieces the one in the middle counts. Pieces of silence, where nothing was played, are
-    left out.
+    A skip moves the peak of a spectrum by some Hz, but only that of the 50 ms it is in, and each
+    by another amount: the frequency is what most of these pieces agree on. Pieces of silence,
+    where nothing was played, are left out.
     """
     size = rate_hz // 20
     pieces = sound[: len(sound) // size * size].reshape(-1, size).astype(np.float64)
     levels = np.sqrt(np.mean(pieces**2, axis=1))
     loud = pieces[levels > levels.max() / 2]
-    assert len(loud) >= 8, f"a tone in only {len(loud)} of {len(pieces)} pieces"
     spectra = np.abs(np.fft.rfft(loud * np.hanning(size), 1 << 15))
     peaks = np.clip(np.argmax(spectra, axis=1), 1, spectra.shape[1] - 2)
     before, at, after = (
         np.log(spectra[np.arange(len(loud)), peaks + step] + 1) for step in (-1, 0, 1)
     )
     between = (before - after) / (2 * (before - 2 * at + after) - 1e-9)
-    return float(np.median(peaks + between) * rate_hz / (1 << 15))
+    found = (peaks + between) * rate_hz / (1 << 15)
+    agreeing = max((found[np.abs(found - one) < 0.3] for one in found), key=len)
+    assert len(agreeing) >= 6, f"no steady tone: {np.round(found, 1)} Hz"
+    return float(np.median(agreeing))
 
 
 def write_wav(path: Path, sound: Sound, rate_hz: int) -> None:

@@ -60,7 +60,7 @@ def test_sound_is_in_the_topic_and_its_loss_stops_nothing_else(stage: Stage, pul
     pulse.close()
     wait_for(lambda: sound(both).get("state") == "lost", "the loss")
     mark = both.last["tracks"]["video"]["delivered"]
-    wait_for(lambda: both.last["tracks"]["video"]["delivered"] > mark + 30, "video that goes on")
+    wait_for(lambda: both.last["tracks"]["video"]["delivered"] > mark + 10, "video that goes on")
     assert sound(both)["state"] == "lost"
     pulse.start()
     before = delivered(both)
@@ -75,5 +75,5 @@ def test_sound_is_in_the_topic_and_its_loss_stops_nothing_else(stage: Stage, pul
         name: [one for one in messages if one.key == f"default/{name}/audio"]
         for name in ("desk", "pcm")
     }
-    check_tone(by_name["desk"][:120], "audio/opus;rate=48000;channels=1", 48_000)
-    check_tone(by_name["pcm"][:120], "audio/pcm;format=s16le;rate=44100;channels=1", 44_100)
+    check_tone(by_name["desk"], "audio/opus;rate=48000;channels=1", 48_000)
+    check_tone(by_name["pcm"], "audio/pcm;format=s16le;rate=44100;channels=1", 44_100)

@@ -101,6 +101,17 @@ def test_the_tone_is_found_at_its_frequency(
     assert abs(np.median(steps) - 10_000) <= 20
 
 
+@pytest.mark.parametrize("hz", [438.0, 440.0, 441.0])
+def test_the_ear_of_these_tests_hears_through_breaks_and_tells_1_hz_apart(hz: float) -> None:
+    whole = tone(hz, 1.0)
+    parts = [whole[at : at + 3000] for at in range(0, len(whole) - 3000, 3700)]
+    pauses = [np.zeros(100 * n, np.int16) for n in range(len(parts))]
+    broken = np.concatenate([one for pair in zip(parts, pauses, strict=True) for one in pair])
+    assert tone_hz(broken, 48_000) == pytest.approx(hz, abs=0.2)
+    with pytest.raises(AssertionError, match="no steady tone"):
+        tone_hz(np.random.default_rng(5).normal(0, 5000, 48_000).astype(np.int16), 48_000)
+
+
 def test_capture_stamps_are_those_of_the_sound(
     pulse_here: Pulse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
