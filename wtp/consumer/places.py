@@ -17,6 +17,8 @@ CONNECT_S = 5.0
 SHOWN = 20
 """Names listed at most in an error."""
 
+WAIT = "--wait waits until it is there."
+
 SCHEMES = ("pulsar", "pulsar+ssl", "ws", "wss")
 
 
@@ -71,7 +73,7 @@ async def _look(
         names = await directory.list_topics(name.namespace_path, each_partition=True)
         listed = [parse_topic(text) for text in names]
     except NotFound:
-        raise await _no_room(name, directory) from None
+        raise await no_room(name, directory) from None
     except (BrokerError, Refused) as error:
         note(f"The broker's admin API cannot be asked which topics exist: {error.message}")
         return (str(name),)
@@ -84,7 +86,7 @@ async def _look(
     known = sorted({t.whole.local for t in listed})
     raise NotFound(
         f"Room {name.namespace!r} has no topic {name.local!r}.",
-        hint=f"{_listing('It has', known)} --wait waits until it is there.",
+        hint=f"{listing('It has', known)} {WAIT}",
     )
 
 
@@ -92,19 +94,24 @@ def _number(topic: TopicName) -> int:
     return topic.partition
 
 
-async def _no_room(name: TopicName, directory: Directory) -> NotFound:
+async def no_room(name: TopicName, directory: Directory, hint: str = WAIT) -> NotFound:
+    """The error for a topic whose room is not there: it names those that are.
+
+    Args:
+        name: The topic.
+        directory: The broker's.
+        hint: What else can be done.
+    """
     try:
         spaces = await directory.namespaces(name.tenant)
     except (BrokerError, Refused):
         spaces = []
-    rooms = sorted(space.rpartition("/")[2] for space in spaces)
-    return NotFound(
-        f"There is no room {name.namespace!r}.",
-        hint=f"{_listing('Rooms are', rooms)} --wait waits until it is there.",
-    )
+    rooms = listing("Rooms are", sorted(space.rpartition("/")[2] for space in spaces))
+    return NotFound(f"There is no room {name.namespace!r}.", hint=f"{rooms} {hint}".rstrip())
 
 
-def _listing(start: str, names: list[str]) -> str:
+def listing(start: str, names: list[str]) -> str:
+    """A sentence that lists names, as many as fit an error."""
     if not names:
         return f"{start}: none."
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""

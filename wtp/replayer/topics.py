@@ -6,13 +6,11 @@ from collections.abc import Callable, Sequence
 
 from wtp.broker.naming import TopicName, parse_topic
 from wtp.config.schema import Settings
+from wtp.consumer.places import listing, no_room
 from wtp.errors import BrokerError, NotFound, Refused, UsageError
 from wtp.model import Kind
 from wtp.replayer.ports import Directory
 from wtp.replayer.request import Request
-
-SHOWN = 20
-"""Names listed at most in an error."""
 
 
 def kind_topics(settings: Settings, room: str) -> dict[Kind, TopicName]:
@@ -48,7 +46,7 @@ async def find_topics(
         try:
             there = await directory.list_topics(name.namespace_path, each_partition=True)
         except NotFound:
-            raise await _no_room(name, directory) from None
+            raise await no_room(name, directory, hint="") from None
         except (BrokerError, Refused) as error:
             if not named:
                 raise
@@ -91,23 +89,7 @@ def _no_topic(name: TopicName, there: Sequence[str], by_kind: dict[Kind, TopicNa
     room = name.namespace
     kind = next((kind for kind, topic in by_kind.items() if topic == name), None)
     what = f"no {kind}" if kind else f"no topic {name.local!r}"
-    hint = f"{_listing('Kinds of it are', kinds)}"
+    hint = f"{listing('Kinds of it are', kinds)}"
     if others:
-        hint += f" {_listing('Other topics, for --topic, are', others)}"
+        hint += f" {listing('Other topics, for --topic, are', others)}"
     return NotFound(f"Room {room!r} has {what}.", hint=hint)
-
-
-async def _no_room(name: TopicName, directory: Directory) -> NotFound:
-    try:
-        spaces = await directory.namespaces(name.tenant)
-    except (BrokerError, Refused):
-        spaces = []
-    rooms = sorted(space.rpartition("/")[2] for space in spaces)
-    return NotFound(f"There is no room {name.namespace!r}.", hint=_listing("Rooms are", rooms))
-
-
-def _listing(start: str, names: list[str]) -> str:
-    if not names:
-        return f"{start}: none."
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{start}: {', '.join(names[:SHOWN])}{more}."

@@ -8,11 +8,11 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from wtp.broker.naming import parse_topic, room_namespace
+from wtp.broker.naming import parse_topic
 from wtp.clock import monotonic_us
 from wtp.config.schema import Settings
 from wtp.consumer.item import Item
-from wtp.consumer.places import SHOWN
+from wtp.consumer.places import no_room
 from wtp.consumer.ports import Broker, Directory
 from wtp.consumer.request import Request
 from wtp.consumer.run import Consumer
@@ -190,7 +190,7 @@ class RoomReading:
                     listed[space] = await directory.list_topics(space)
             except NotFound:
                 if first and not self._request.wait:
-                    raise await self._no_room(directory) from None
+                    raise await no_room(topic, directory) from None
                 continue
             except (BrokerError, Refused) as error:
                 if first and not found:
@@ -204,18 +204,6 @@ class RoomReading:
         if first and not found:
             LOGGER.info("Nothing to see or hear is in room %s yet. Waiting for it.", self.room)
         return found
-
-    async def _no_room(self, directory: Directory) -> NotFound:
-        space = room_namespace(self._settings.topics.template, self.room)
-        try:
-            spaces = await directory.namespaces(space.partition("/")[0])
-        except (BrokerError, Refused):
-            spaces = []
-        rooms = sorted(one.rpartition("/")[2] for one in spaces)[:SHOWN]
-        return NotFound(
-            f"There is no room {self.room!r}.",
-            hint=f"Rooms are: {', '.join(rooms) or 'none'}. --wait waits until it is there.",
-        )
 
 
 class Said(logging.Filter):
