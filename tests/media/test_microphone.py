@@ -330,6 +330,12 @@ def test_a_device_that_hangs_while_ending_is_left_behind(hanging: FakeSound, now
     listener.end()
     assert again.closed
     assert not stream.closed
+    assert not sounddevices.refresh()
+    hanging.let_go.set()
+    end = time.monotonic() + 5
+    while not sounddevices.refresh():
+        assert time.monotonic() < end, "it has closed after all"
+        time.sleep(0.005)
 
 
 def test_a_microphone_that_falls_silent_is_lost(

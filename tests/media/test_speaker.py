@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.pulse import SPEAKER, Pulse, pulse, pulse_here, read_wav, tone, tone_hz
@@ -23,6 +23,7 @@ __all__ = ["pulse", "pulse_here"]
 HZ = 48_000
 
 
+@settings(max_examples=25)
 @given(
     pairs=st.lists(st.booleans(), min_size=50, max_size=80), noise=st.lists(st.integers(0, 3000))
 )

@@ -150,7 +150,7 @@ def start(stream: Any) -> None:
 def closed(stream: Any) -> None:
     """Close a stream that `opening` returned; more than once is fine, and a dead one too.
 
-    One that hangs is left behind: then `refresh` finds nothing new in this process any more.
+    One that hangs is left behind: `refresh` finds nothing new until it has closed after all.
     """
     sounddevice = load_sounddevice()
 
@@ -161,6 +161,9 @@ def closed(stream: Any) -> None:
             pass
         finally:
             stream.close(ignore_errors=True)
+            with _lock:
+                _hanging.discard(id(stream))
+                _streams.pop(id(stream), None)
 
     with _lock:
         if id(stream) not in _streams or id(stream) in _hanging:
@@ -168,10 +171,6 @@ def closed(stream: Any) -> None:
         _hanging.add(id(stream))
     if not within(PATIENCE_S, close):
         _leave_behind()
-        return
-    with _lock:
-        _hanging.discard(id(stream))
-        del _streams[id(stream)]
 
 
 def within(timeout_s: float, call: Callable[[], object]) -> bool:
