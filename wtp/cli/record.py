@@ -56,7 +56,8 @@ def record(
         typer.Option(
             "--from",
             metavar="MOMENT",
-            help="-5m, -1h30m, 2026-11-21T14:30:00Z or earliest. Default: now, live.",
+            help="-5m, -1h30m, 2026-11-21T14:30:00Z or earliest. Default: now, live; "
+            "with --to alone: earliest.",
             rich_help_panel=WHAT,
         ),
     ] = "",
