@@ -205,4 +205,4 @@ def test_without_mss_the_rest_works(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mss", None)
     with pytest.raises(MissingLibrary, match="mss cannot be loaded") as caught:
         list_screens()
-    assert "pip install mss" in caught.value.hint
+    assert "wtp[screen]" in caught.value.hint

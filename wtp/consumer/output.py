@@ -171,7 +171,7 @@ def storage(name: str) -> Iterator[None]:
     except OSError as error:
         hint = "Check the path and its access rights."
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            hint = "Free some space, or write elsewhere; what is there already is whole."
+            hint = "Free some space, or write elsewhere; what was written before stays."
         raise StorageError(f"{name}: {error.strerror or error}.", hint=hint) from error
 
 

@@ -201,6 +201,8 @@ class Demuxer:
     def _units(self, streams: dict[str, Any]) -> Iterator[Read]:
         kinds = {stream.index: kind for kind, stream in streams.items()}
         hint = "Check the file with ffprobe, or the network for a URL."
+        if self._spec == "-":
+            hint = "An mp4 in a pipe needs its index in front: -movflags faststart, or use mpegts."
         with av_errors(f"{self.name} cannot be read on", hint):
             for unit in self._container.demux(list(streams.values())):
                 if unit.size:

@@ -37,6 +37,8 @@ def writing(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         hint = "Check the folder and its access rights."
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            hint = "A file is in the way: give a folder."
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             hint = "Free some space and start again; what has come is kept and goes on from there."
         raise StorageError(f"{shown(name)}: {error.strerror or error}.", hint=hint) from error
