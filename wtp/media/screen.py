@@ -80,7 +80,7 @@ def load_mss() -> ModuleType:
     except (ImportError, OSError) as error:
         raise MissingLibrary(
             f"mss cannot be loaded, which screens need: {error}.",
-            hint="Install it (pip install 'wtp[screen]', or mss). Everything but --screen works without it.",
+            hint="Install it (pip install 'wtp[screen]'). All but --screen works without it.",
         ) from error
 
 
