@@ -6,15 +6,14 @@ and are counted: each object of sound stands alone, and the newest matters.
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from wtp.clock import Clock
 from wtp.config.schema import PublishSettings
-from wtp.errors import MediaError, WtpError
 from wtp.model import Kind
+from wtp.publisher.handover import Handover
 from wtp.publisher.live import LiveTrack, Unit
 from wtp.publisher.pictures import parse_bitrate
 from wtp.publisher.session import TrackSpec
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 HANDOVER = 50
 """Objects that wait for the loop at most: half a second, as a live track lets wait for the peer."""
-STOP_S = 1.0
-"""How long the end of the thread is waited for; a device that hangs is left behind."""
 
 
 class SoundFeed:
@@ -76,11 +73,9 @@ class SoundFeed:
         self._count = count
         self._level = Level()
         self._stop = threading.Event()
-        self._lock = threading.Lock()
-        self._ready: deque[Unit] = deque()
-        self._lost = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._ended: asyncio.Future[None] | None = None
+        self._handover = Handover(
+            source.name, self._listen, self.stop, self._deliver, most=HANDOVER, alone=True
+        )
 
     async def run(self) -> None:
         """Listen until the source ends or `stop`.
@@ -88,15 +83,7 @@ class SoundFeed:
         Raises:
             MediaError: The source or the encoder failed.
         """
-        self._loop = asyncio.get_running_loop()
-        self._ended = self._loop.create_future()
-        threading.Thread(target=self._work, name="sound", daemon=True).start()
-        try:
-            await asyncio.shield(self._ended)
-        finally:
-            self.stop()
-            await asyncio.wait({self._ended}, timeout=STOP_S)
-            self._take()
+        await self._handover.run()
 
     def stop(self) -> None:
         """End after the block under way."""
@@ -130,18 +117,6 @@ class SoundFeed:
                 figures[name] = value
         return figures
 
-    def _work(self) -> None:
-        error: WtpError | None = None
-        try:
-            self._listen()
-        except WtpError as failure:
-            error = failure
-        except BaseException as failure:  # noqa: BLE001 - the border of the thread, panics too
-            error = MediaError(f"{self._source.name} failed: {failure}.", hint="See WTP_DEBUG=1.")
-        finally:
-            self._source.close()
-        self._call(lambda: self._end(error))
-
     def _listen(self) -> None:
         left = self._count or -1
         for block in self._source.blocks():
@@ -156,16 +131,7 @@ class SoundFeed:
     def _push(self, encoded: list[Encoded], left: int) -> int:
         """Hand over, no more than `left` objects (-1: all); returns how many are left."""
         units = [self._unit(one) for one in encoded[: left if left >= 0 else None]]
-        if not units:
-            return left
-        with self._lock:
-            idle = not self._ready
-            self._ready.extend(units)
-            while len(self._ready) > HANDOVER:
-                self._ready.popleft()
-                self._lost += 1
-        if idle:
-            self._call(self._take)
+        self._handover.push(units)
         return left - len(units) if left >= 0 else left
 
     def _unit(self, one: Encoded) -> Unit:
@@ -173,27 +139,7 @@ class SoundFeed:
         capture_us = now_us if one.capture_us is None else one.capture_us
         return Unit(one.payload, one.key, capture_us, now_us, one.duration_us)
 
-    def _call(self, call: Any) -> None:
-        assert self._loop is not None  # noqa: S101 - `run` sets it
-        try:
-            self._loop.call_soon_threadsafe(call)
-        except RuntimeError:
-            self._stop.set()
-
-    def _take(self) -> None:
-        """On the loop: hand over what is ready."""
-        with self._lock:
-            units, lost = list(self._ready), self._lost
-            self._ready.clear()
-            self._lost = 0
+    def _deliver(self, units: Sequence[Unit], lost: int) -> None:
         self.track.lose(lost)
         for unit in units:
             self.track.offer(unit)
-
-    def _end(self, error: WtpError | None) -> None:
-        self._take()
-        if self._ended is not None and not self._ended.done():
-            if error is None:
-                self._ended.set_result(None)
-            else:
-                self._ended.set_exception(error)
