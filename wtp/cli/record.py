@@ -21,6 +21,7 @@ from wtp.cli.options import (
     load_settings,
     parse_seconds,
 )
+from wtp.errors import UsageError
 from wtp.model import Kind, check_name
 
 app = typer.Typer()
@@ -130,6 +131,8 @@ def record(
     wtp record ops.mkv --room ops --segment 10m
     wtp record past.webm video audio --from -1h --to -30m
     """
+    if segment is not None and segment <= 0:
+        raise UsageError("--segment needs a length.", hint="Write 10m, or leave it out.")
     settings = load_settings(ctx)
     check_name("room", settings.rooms.room)
     from wtp.cli.run import run_role
