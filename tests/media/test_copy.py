@@ -90,6 +90,18 @@ def test_every_key_can_be_joined_at() -> None:
         assert decoded, f"nothing decodes from {at} on"
 
 
+def test_times_that_begin_anew_go_on(tmp_path: Path) -> None:
+    """Two recordings in one file, as `cat` joins them."""
+    one = write_video(tmp_path / "one.ts", 60, size=(128, 96), options={"bf": "2", "g": "30"})
+    both = tmp_path / "both.ts"
+    both.write_bytes(one.read_bytes() * 2)
+    (source,) = copies(both)
+    times = sorted(unit.pts_us for unit in source.units())
+    assert len(times) == 120
+    steps = np.diff(times)
+    assert 30_000 <= steps.min() <= steps.max() <= 70_000, times
+
+
 def test_no_stamp_lies_in_the_future_and_order_is_kept() -> None:
     (source,) = copies(clip("bikes"), pace=True)
     taken = [(u.pts_us, u.capture_us or 0, monotonic_us()) for u in itertools.islice(

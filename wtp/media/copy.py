@@ -30,6 +30,8 @@ DECODERS = {"libdav1d": "av1", "libaom-av1": "av1", "libvpx": "vp8", "libvpx-vp9
             "libopus": "opus"}  # fmt: skip
 """FFmpeg's decoders that are not called like their codec."""
 OPUS_HZ = 48_000
+BACK_US = 1_000_000
+"""Times that go back by more than B-frames ever do have begun anew, as in joined recordings."""
 NO_KEY_UNITS = 600
 """Pictures without a key frame after which that is said."""
 
@@ -135,16 +137,21 @@ class CopySource:
     def _framed(self) -> Iterator[tuple[int, Piece, bytes]]:
         """Time of each unit since the start, what it came from, and its payload."""
         part: Part | None = None
-        next_us = 0
+        next_us = shift_us = latest_us = 0
+        interval_us = round(self._interval * 1_000_000)
         for item in self._demuxer.lanes[self.type].items():
             if isinstance(item, Part):
-                part, next_us = item, item.base_us
+                part, next_us, shift_us = item, item.base_us, 0
+                latest_us = item.base_us
                 continue
             assert part is not None  # noqa: S101 - a part comes first
             framing: Framing = part.context
             if item.unit.pts is not None:
                 since = item.unit.pts * part.unit_s - part.origin
-                next_us = part.base_us + round(since * 1_000_000)
+                next_us = part.base_us + round(since * 1_000_000) + shift_us
+                if next_us < latest_us - BACK_US:
+                    again_us = latest_us + interval_us
+                    shift_us, next_us = shift_us + again_us - next_us, again_us
             elif framing.reordered and not self._demuxer.live:
                 raise MediaError(
                     f"The pictures of {self.name} have B-frames and no times.",
@@ -152,9 +159,10 @@ class CopySource:
                     "out --copy.",
                 )
             payload = self._payload(framing, item.unit)
+            latest_us = max(latest_us, next_us)
             if payload:
                 yield next_us, item, payload
-            next_us += round(self._interval * 1_000_000)
+            next_us += interval_us
 
     def _payload(self, framing: Framing, unit: Any) -> bytes:
         """The object of a unit; empty when it is damaged."""
