@@ -82,6 +82,10 @@ class Parts:
         """All tracks that were seen."""
         return list(self._tracks.values())
 
+    def gather(self, more_us: int) -> None:
+        """Let the first file wait so much longer for tracks, for what comes is from the past."""
+        self._gather_us += more_us
+
     def take(self, piece: Piece) -> str:
         """Take an object of pictures or sound.
 

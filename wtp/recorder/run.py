@@ -19,6 +19,7 @@ from wtp.consumer.places import reach
 from wtp.consumer.ways import first_error
 from wtp.errors import BrokerError, NotFound, Refused
 from wtp.model import Kind
+from wtp.recorder.joining import LOOK_BACK_US
 from wtp.recorder.request import KINDS, RecordRequest
 from wtp.recorder.sink import RecordSink
 from wtp.replayer.ports import Broker, Directory
@@ -147,12 +148,15 @@ class Recorder:
         ready: Callable[[dict[str, Any]], None],
     ) -> None:
         request, live = self.request, self.request.live
-        start = Moment(self._now_us) if live and request.start is None else request.moment
+        joins = live and request.start is None
+        start = Moment(self._now_us - LOOK_BACK_US, about=True) if joins else request.moment
         announced = {"pictures" if kind in PICTURES else "sound" for kind in kinds
                      if kind is not Kind.CHAT}  # fmt: skip
         wanted = request.kinds or KINDS
         texts = Kind.CHAT in kinds or (live and Kind.CHAT in wanted)
-        await self.sink.begin(frozenset(announced), texts=texts)
+        await self.sink.begin(
+            frozenset(announced), texts=texts, live_from_us=self._now_us if joins else None
+        )
         self._main = self._replayer(kinds, start)
         self._read = set(kinds)
         if self._stop.is_set():

@@ -12,7 +12,9 @@ from wtp.consumer.worker import Worker
 from wtp.errors import StorageError, WtpError
 from wtp.media.libraries import load_av
 from wtp.media.mux_parts import Parts
+from wtp.media.mux_track import BEFORE_START, Piece
 from wtp.recorder.files import PartFile
+from wtp.recorder.joining import Joining
 from wtp.recorder.request import RecordRequest
 from wtp.replayer.placed import Placed
 
@@ -47,20 +49,26 @@ class RecordSink:
         self._request, self._title, self._note = request, title, note
         self._worker: Worker | None = None
         self._parts: Parts | None = None
+        self._joining: Joining | None = None
         self._failed = False
         self._script = request.container.subtitle == "webvtt"
 
-    async def begin(self, kinds: frozenset[str], *, texts: bool) -> None:
+    async def begin(
+        self, kinds: frozenset[str], *, texts: bool, live_from_us: int | None = None
+    ) -> None:
         """Make ready; opens no file yet.
 
         Args:
             kinds: What is known to come: `pictures`, `sound`, or both.
             texts: Whether there is a track of chat.
+            live_from_us: When the recording begins, if what comes before it is there only to begin
+                with key pictures; Unix µs.
 
         Raises:
             MissingLibrary: PyAV is not there.
         """
         load_av()
+        self._joining = None if live_from_us is None else Joining(live_from_us)
         self._worker = Worker("record")
         self._parts = Parts(
             self._request.container,
@@ -98,13 +106,29 @@ class RecordSink:
                 elif text:
                     if self._script:
                         piece = piece._replace(payload=as_script(piece.payload.decode()).encode())
-                    reasons.append(parts.take_text(piece))
+                    reasons.append(BEFORE_START if self._joining else parts.take_text(piece))
+                elif self._joining is not None:
+                    self._join(self._joining, parts, piece, live=item.live)
+                    reasons.append("")
                 else:
                     reasons.append(parts.take(piece))
         except WtpError:
             self._failed = True
             raise
         return reasons
+
+    def _join(self, joining: Joining, parts: Parts, piece: Piece, *, live: bool) -> None:
+        """Hold an object of the past, or begin with all that is held."""
+        begun = joining.take(piece, live=live)
+        if begun is None:
+            return
+        self._joining = None
+        parts.dropped[BEFORE_START] += joining.left_out
+        parts.gather(begun[-1].at_us - begun[0].at_us)
+        for one in begun:
+            reason = parts.take(one)
+            if reason:
+                parts.dropped[reason] += 1
 
     async def idle(self) -> None:
         """Do not wait for ever for more tracks when nothing comes."""
@@ -138,6 +162,9 @@ class RecordSink:
 
     def _close(self) -> None:
         try:
+            if self._joining is not None and self._parts is not None:
+                self._joining.close()
+                self._parts.dropped[BEFORE_START] += self._joining.left_out
             if self._parts is not None:
                 self._parts.close(unbegun=not self._failed)
         finally:

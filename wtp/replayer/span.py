@@ -89,7 +89,7 @@ def find_span(request: Request, extents: Extents, note: Callable[[str], None]) -
         raise NotFound("The end lies before everything that is kept.", hint=what)
     if span.from_us > last_us and not request.follow:
         raise NotFound("The beginning lies behind everything that is kept.", hint=what)
-    if 0 < span.from_us < first_us:
+    if 0 < span.from_us < first_us and not start.about:
         note(f"The earliest that is kept is of {show_time(first_us)}: replay begins there.")
     return span
 

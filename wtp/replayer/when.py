@@ -27,11 +27,13 @@ class Moment:
         at_us: Unix µs; None for `earliest` and for a message.
         position: `ledger:entry[:batch]` of a message; empty for a time.
         note: What was assumed about it, for people; empty for nothing.
+        about: Whether it does no harm when less than that is kept.
     """
 
     at_us: int | None = None
     position: str = ""
     note: str = ""
+    about: bool = False
 
     @property
     def place(self) -> Place | None:
