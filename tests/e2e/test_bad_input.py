@@ -15,7 +15,6 @@ import struct
 import subprocess
 import sys
 import threading
-import wave
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -85,22 +84,16 @@ def hanging_up() -> Iterator[int]:
 
 
 def test_inputs_that_are_none(stage: Stage) -> None:
-    sound, text, damaged = (stage.folder / name for name in ("a.wav", "notes.txt", "film.mp4"))
-    with wave.open(str(sound), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(8000)
-        file.writeframes(bytes(16000))
+    text, damaged = stage.folder / "notes.txt", stage.folder / "film.mp4"
     text.write_text("no film\n")
     damaged.write_bytes(struct.pack(">I4s", 24, b"ftyp") + b"isom" + os.urandom(20_000))
     cases: list[Case] = [
         (["--camera", "97"], 1, ("97", "testsrc")),
         (["--source", "missing.mp4"], 1, ("missing.mp4", "No such file")),
-        (["--source", str(sound)], 1, ("a.wav", "video")),
         (["--source", str(text)], 1, ("notes.txt", "video")),
         (["--source", str(damaged)], 1, ("film.mp4", "video")),
         (["--source", str(stage.folder)], 1, (stage.folder.name, "irectory")),
-        (["--source", "testsrc", "--codec", "av1"], 2, ("av1", "h264")),
+        (["--source", "testsrc", "--codec", "vp7"], 2, ("vp7", "h264")),
         (["--data", "missing.bin"], 1, ("missing.bin", "No such file")),
         ([], 2, ("--camera", "--source")),
     ]

@@ -68,7 +68,14 @@ def played(
         }
         publishers = {
             name: stage.child(
-                "publish", "--source", str(footage(name)), "--room", room(name), "--name", "film"
+                "publish",
+                "--source",
+                str(footage(name)),
+                "--room",
+                room(name),
+                "--name",
+                "film",
+                "--no-adapt",
             )
             for name in FILMS
         }

@@ -119,7 +119,14 @@ def test_a_clip_frame_by_frame(house: House, name: str, footage: Callable[[str],
         "consume", "video", "--room", film.room, "--wait", "-n", str(frames), "--raw", str(raw)
     )
     publisher = stage.child(
-        "publish", "--source", str(footage(name)), "--room", film.room, "--name", "film"
+        "publish",
+        "--source",
+        str(footage(name)),
+        "--room",
+        film.room,
+        "--name",
+        "film",
+        "--no-adapt",
     )
     track = publisher.ended(ENDED_S)["tracks"]["video"]
     assert balanced(track)
