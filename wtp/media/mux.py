@@ -42,6 +42,33 @@ class Target(Protocol):
         ...
 
 
+class _Watched:
+    """A target whose failure is remembered: libavformat may come back to it calls later.
+
+    Args:
+        target: What is written to.
+
+    Attributes:
+        failure: What it raised; None while it works.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.failure: BaseException | None = None
+        self._target = target
+
+    def write(self, data: bytes) -> int:
+        """Write all of it."""
+        try:
+            return self._target.write(data)
+        except BaseException as error:
+            self.failure = self.failure or error
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        # A file can seek and tell, a pipe cannot: PyAV looks.
+        return getattr(self._target, name)
+
+
 @dataclass(frozen=True, slots=True)
 class MuxTrack:
     """One stream of a container.
@@ -83,11 +110,12 @@ class Muxer:
         av = load_av()
         self._packet = av.Packet
         self._target = target
+        self._watched = _Watched(target)
         self._failed = False
         self.container = container
-        with _errors(container):
+        with _errors(container, self._watched):
             self._file = av.open(
-                target,
+                self._watched,
                 "w",
                 format=container.format,
                 container_options=dict(container.options),
@@ -188,7 +216,7 @@ class Muxer:
             self._file.mux_one(packet)
         except Exception as error:
             self._failed = True
-            with _errors(self.container):
+            with _errors(self.container, self._watched):
                 raise error
         self._target.mark()
 
@@ -206,7 +234,7 @@ class Muxer:
                 return
             if self._timed is not None:
                 self._put_texts(self._timed.end(self._end_us))
-            with _errors(self.container):
+            with _errors(self.container, self._watched):
                 self._file.close()
         finally:
             self._target.close()
@@ -219,11 +247,16 @@ def _name(stream: Any, title: str) -> None:
 
 
 @contextmanager
-def _errors(container: Container) -> Iterator[None]:
+def _errors(container: Container, watched: _Watched) -> Iterator[None]:
     """Translate libavformat's errors; those of the target come through as they are."""
     av = load_av()
     try:
-        yield
+        try:
+            yield
+        except Exception:
+            if watched.failure is not None:
+                raise watched.failure from None
+            raise
     except (WtpError, BrokenPipeError):
         raise
     except (av.error.FFmpegError, OSError, ValueError) as error:
