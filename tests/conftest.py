@@ -111,6 +111,17 @@ def _missing(item: pytest.Item) -> tuple[str, bool] | None:
     return None
 
 
+OUTSIDE = ("e2e", "pulsar", "chaos", "browser", "pulseaudio")
+"""Groups that wait for processes, JVMs, browsers and a sound server of this machine."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give what waits for other processes a second try; the summary counts those as rerun."""
+    for item in items:
+        if any(item.get_closest_marker(group) for group in OUTSIDE):
+            item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=2))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, or fail where everything is required, what a missing program keeps from running."""
     missing = _missing(item)

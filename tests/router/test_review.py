@@ -397,8 +397,7 @@ async def test_a_track_that_is_refused_later_is_tried_again(fast_link: BrokerLin
     client.errors = [NotFound("no namespace now")] * 3
     route.attach(None)
     watching = asyncio.create_task(fast_link.watch())
-    await until(lambda: len(client.opened) == 2)
-    assert client.opened[1].seqs == [1]
+    await until(lambda: len(client.opened) == 2 and client.opened[1].seqs == [1])
     watching.cancel()
     await fast_link.close()
 
