@@ -59,8 +59,7 @@ class SampleClock:
         else:
             self._follow(now_us, zero_us, count * 1e6 / self._rate_hz)
         assert self._line_us is not None  # noqa: S101 - both branches set it
-        # Whatever the line says, nothing is captured after it was handed over.
-        return round(min(self._line_us, zero_us) + start_us)
+        return round(self._line_us + start_us)
 
     def _begin(self, now_us: int, zero_us: float) -> None:
         self._line_us = zero_us
