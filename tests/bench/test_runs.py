@@ -77,10 +77,13 @@ async def test_two_brokers_in_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
     from wtp.bench import latency
     from wtp.bench.path import LocalPath
     from wtp.broker.connect import administer
+    from wtp.config.schema import PublishSettings
 
     warmed: list[str] = []
     monkeypatch.setattr(latency, "warm_up", lambda broker, topic: warmed.append(broker.url))
-    config = latency.configuration(2.0, 1.0, "320x240", 30.0, "h264", "500k", "interval")
+    config = latency.configuration(
+        PublishSettings(size="320x240", bitrate="500k"), 2.0, 1.0, "interval"
+    )
     async with LocalPath() as other:
         figures = await latency.run(config, broker=other.broker)
         async with administer(other.broker) as admin:

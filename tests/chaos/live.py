@@ -139,6 +139,12 @@ class LivePlay:
             strike()
             ends.append(time.time_ns() // 1000)
             self._goes_on(run)
+        # What counts as delivered may still be of before the end of the last fault.
+        wait_for(
+            lambda: _recovery_s(self._stage.read("video"), ends[-1]) < float("inf"),
+            lambda: run.report()[-3000:],
+            BACK_S,
+        )
         track = run.finish()["tracks"]["video"]
         self._theatre.router.stop()
         router = self._theatre.router.event("summary")["objects"]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from wtp.media.soundtime import SampleClock
+from wtp.media.soundtime import GAP_US, SampleClock
 
 BASE_US = 1_700_000_000_000_000
 BLOCK_US, BLOCK = 10_000, 480
@@ -25,13 +25,13 @@ class Device:
         self.stamps: list[int] = []
         self.errors_us: list[float] = []
         self._step_us = BLOCK_US * (1 + ppm * 1e-6)
-        self._last_us = 0.0
+        self.last_us = 0.0
 
     def run(self, delays_us: NDArray[np.float64], *, lost: bool = False) -> None:
         for delay_us in delays_us:
             first_us, self.true_us = self.true_us, self.true_us + self._step_us
-            self._last_us = max(self._last_us + 1, self.true_us + delay_us)
-            stamp = self.clock.stamp(BASE_US + int(self._last_us), BLOCK, lost=lost)
+            self.last_us = max(self.last_us + 1, self.true_us + delay_us)
+            stamp = self.clock.stamp(BASE_US + int(self.last_us), BLOCK, lost=lost)
             lost = False
             self.stamps.append(stamp)
             self.errors_us.append(stamp - BASE_US - first_us)
@@ -64,6 +64,19 @@ def test_pairs_of_callbacks_give_an_even_line() -> None:
     assert device.errors_us[0] > 9000, "nobody can know better at the first one"
     assert np.abs(np.array(device.errors_us[60:])).max() < 300
     assert (device.steps() >= 9000).all()
+
+
+def test_no_stamp_lies_behind_its_hand_over() -> None:
+    """A sound server that begins late and then hands over in one go what it held."""
+    device = Device()
+    delays = jitter(400, 300.0)
+    delays[:50] += 500_000 - np.arange(50) * BLOCK_US
+    for delay_us in delays:
+        device.run(np.array([delay_us]))
+        handed_us = BASE_US + device.last_us
+        assert device.stamps[-1] <= handed_us - BLOCK_US + GAP_US
+    assert (device.steps() >= 0).all()
+    assert np.abs(np.array(device.errors_us[200:])).max() < 1500
 
 
 def test_a_pause_of_the_scheduler_moves_nothing() -> None:

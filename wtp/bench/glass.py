@@ -13,7 +13,7 @@ import multiprocessing
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from wtp.bench.machine import machine_line, spin_ms
+from wtp.bench.machine import spin_ms
 from wtp.bench.path import LocalPath
 from wtp.bench.voice import listen
 from wtp.broker.connect import connect
@@ -92,7 +92,7 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
     """Measure.
 
     Args:
-        config: `duration_s`, `warmup_s`, `size`, `fps`, `codec`, `bitrate`, `fsync`.
+        config: From `latency.configuration`.
         say: Told in a sentence what is going on.
 
     Returns:
@@ -131,7 +131,7 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
         "baseline": baseline,
         "ratio_p50": round(ours / direct, 3) if ours and direct else None,
         "spin_ms": [spin_before, spin_after],
-        "configuration": {**config, "machine": machine_line()},
+        "configuration": config,
     }
 
 

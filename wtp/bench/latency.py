@@ -1,9 +1,9 @@
 """`wtp bench latency`: the real path, measured from capture to receipt, and its baseline.
 
 Publisher, router, broker and consumer run as the processes that users start; sound goes beside the
-pictures, as it does in use, and the pictures are measured. Afterwards the very
-objects that went through are read back from the topic and sent again, at their own pace, from one
-`pulsar-client` process to another through the same broker: the baseline.
+pictures, as it does in use, and the pictures are measured. Afterwards the very objects that went
+through are read back from the topic and sent again, at their own pace, from one `pulsar-client`
+process to another through the same broker: the baseline.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from wtp.bench.direct import measure, read_back, warm_up
 from wtp.bench.machine import machine_line, memory_figures, spin_ms
 from wtp.bench.path import LocalPath
-from wtp.config.schema import BrokerSettings
+from wtp.config.schema import BrokerSettings, PublishSettings
 from wtp.errors import WtpError
 
 BASELINE_S = 20.0
@@ -27,16 +27,16 @@ Say = Callable[[str], None]
 
 
 def configuration(
-    duration_s: float, warmup_s: float, size: str, fps: float, codec: str, bitrate: str, fsync: str
+    video: PublishSettings, duration_s: float, warmup_s: float, fsync: str
 ) -> dict[str, Any]:
     """What a run is made of; printed first."""
     return {
         "duration_s": duration_s,
         "warmup_s": warmup_s,
-        "size": size,
-        "fps": fps,
-        "codec": codec,
-        "bitrate": bitrate,
+        "size": video.size,
+        "fps": video.fps,
+        "codec": video.codec,
+        "bitrate": video.bitrate,
         "fsync": fsync,
         "machine": machine_line(),
     }

@@ -61,12 +61,8 @@ def latency(
     """The whole path from capture to receipt, beside pulsar-client alone."""
     from wtp.bench import latency as bench
 
-    given = {"size": size, "fps": fps, "codec": codec, "bitrate": bitrate}
-    settings = load_settings(ctx, {f"publish.{key}": value for key, value in given.items()})
-    video = settings.publish
-    config = bench.configuration(
-        duration, warmup, video.size, video.fps, video.codec, video.bitrate, fsync
-    )
+    settings = load_settings(ctx)
+    config = bench.configuration(settings.publish, duration, warmup, fsync)
     say(config["machine"])
     finish(
         "latency", asyncio.run(bench.run(config, say, settings.broker if broker else None)), output

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from wtp.cli.options import Output, parse_bytes, parse_seconds
+from wtp.cli.options import Output, option, parse_bytes, parse_seconds
 from wtp.cli.out import put
 
 Seconds = Annotated[
@@ -26,10 +26,10 @@ Size = Annotated[
     int, typer.Option("--size", help="Payload of an object.", metavar="SIZE", parser=parse_bytes)
 ]
 Rate = Annotated[float, typer.Option("--rate", help="Objects a second.", min=0.1)]
-PictureSize = Annotated[str | None, typer.Option("--size", help="Picture size, WxH.")]
-Fps = Annotated[float | None, typer.Option("--fps", help="Pictures a second.")]
-Codec = Annotated[str | None, typer.Option("--codec", help="h264, vp8, vp9, av1 or jpeg.")]
-Bitrate = Annotated[str | None, typer.Option("--bitrate", help="Video bit rate.")]
+PictureSize = Annotated[str | None, option("publish.size", "--size", metavar="WxH")]
+Fps = Annotated[float | None, option("publish.fps", "--fps")]
+Codec = Annotated[str | None, option("publish.codec", "--codec", metavar="h264|vp8|vp9|av1|jpeg")]
+Bitrate = Annotated[str | None, option("publish.bitrate", "--bitrate")]
 Mtu = Annotated[int, typer.Option("--mtu", help="UDP payload size in bytes; 0 probes it.")]
 
 

@@ -46,18 +46,9 @@ def glass(
 ) -> None:
     """From the time drawn into a picture to the decoded picture, beside pulsar-client alone."""
     from wtp.bench import glass as bench
+    from wtp.bench.latency import configuration
 
-    given = {"size": size, "fps": fps, "codec": codec, "bitrate": bitrate}
-    video = load_settings(ctx, {f"publish.{key}": value for key, value in given.items()}).publish
-    config = {
-        "duration_s": duration,
-        "warmup_s": warmup,
-        "size": video.size,
-        "fps": video.fps,
-        "codec": video.codec,
-        "bitrate": video.bitrate,
-        "fsync": fsync,
-    }
+    config = configuration(load_settings(ctx).publish, duration, warmup, fsync)
     finish("glass", asyncio.run(bench.run(config, say)), output)
 
 
@@ -80,7 +71,7 @@ def media(
     config = {
         "duration_s": duration,
         "warmup_s": warmup,
-        "size": load_settings(ctx, {"publish.size": size}).publish.size,
+        "size": load_settings(ctx).publish.size,
         "pictures": pictures,
         "fsync": fsync,
     }
@@ -119,7 +110,13 @@ def files(
 def record(
     length: Annotated[
         float,
-        typer.Option("--length", help="Length of the past.", metavar="TIME", parser=parse_seconds),
+        typer.Option(
+            "--length",
+            help="Length of the past.",
+            metavar="TIME",
+            parser=parse_seconds,
+            show_default="10m",
+        ),
     ] = 600.0,
     container: Annotated[Container, typer.Option("--to", help="Container.")] = Container.MP4,
     output: OutputFormat = Output.TABLE,

@@ -128,14 +128,7 @@ def consume(
     ] = None,
     count: reading.Count = 0,
     duration: Duration = None,
-    wait: Annotated[
-        bool,
-        typer.Option(
-            "--wait",
-            help="Wait for a broker, room or topic that is not there.",
-            rich_help_panel=WHAT,
-        ),
-    ] = False,
+    wait: reading.Wait = False,
     output: Annotated[
         Format,
         typer.Option(

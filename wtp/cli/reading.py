@@ -79,6 +79,12 @@ Preview = Annotated[
 Force = Annotated[
     bool, typer.Option("--force", help="Replace files that exist.", rich_help_panel=WHERE)
 ]
+Wait = Annotated[
+    bool,
+    typer.Option(
+        "--wait", help="Wait for a broker, room or topic that is not there.", rich_help_panel=WHAT
+    ),
+]
 
 ClockRouter = Annotated[
     str | None,

@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from wtp.cli import reading
 from wtp.cli.options import (
     Admin,
     Broker,
     ChildFlag,
     Duration,
     LogLevel,
+    Output,
+    OutputFormat,
     Profile,
     Quiet,
     Room,
     load_settings,
     parse_seconds,
 )
+from wtp.cli.reading import WHAT, WHERE
 from wtp.errors import UsageError
 from wtp.model import Kind, check_name
 
 app = typer.Typer()
-
-WHAT, WHERE = "What to record", "Where it goes"
-
-
-class Format(StrEnum):
-    """How the summary is printed."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 @app.command()
@@ -80,23 +74,14 @@ def record(
             rich_help_panel=WHAT,
         ),
     ] = False,
-    publisher: Annotated[
-        str, typer.Option(help="Only tracks of this publisher.", rich_help_panel=WHAT)
-    ] = "",
-    track: Annotated[
-        str, typer.Option(help="Only tracks of this name.", rich_help_panel=WHAT)
-    ] = "",
+    publisher: reading.Publisher = "",
+    track: reading.TrackName = "",
     chat: Annotated[
         bool,
         typer.Option("--chat/--no-chat", help="Chat as a subtitle track.", rich_help_panel=WHAT),
     ] = True,
     duration: Duration = None,
-    wait: Annotated[
-        bool,
-        typer.Option(
-            "--wait", help="Wait for a broker or a room that is not there.", rich_help_panel=WHAT
-        ),
-    ] = False,
+    wait: reading.Wait = False,
     segment: Annotated[
         float | None,
         typer.Option(
@@ -106,12 +91,8 @@ def record(
             rich_help_panel=WHERE,
         ),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace files that exist.", rich_help_panel=WHERE)
-    ] = False,
-    format_: Annotated[
-        Format, typer.Option("--output", "-o", help="Format of the summary.")
-    ] = Format.TABLE,
+    force: reading.Force = False,
+    format_: OutputFormat = Output.TABLE,
     broker: Broker = None,
     admin: Admin = None,
     profile: Profile = "local",

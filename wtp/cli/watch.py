@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +13,8 @@ from wtp.cli.options import (
     ChildFlag,
     Duration,
     LogLevel,
+    Output,
+    OutputFormat,
     Profile,
     Quiet,
     Room,
@@ -25,14 +26,7 @@ from wtp.model import check_name
 
 app = typer.Typer()
 
-WHAT, HOW = "What to watch", "How"
-
-
-class Format(StrEnum):
-    """How the figures are printed at the end."""
-
-    TABLE = "table"
-    JSON = "json"
+HOW = "How"
 
 
 def parse_delay(text: str | int) -> str | int:
@@ -54,15 +48,8 @@ def watch(
     ctx: typer.Context,
     room_name: reading.RoomName = "",
     room: Room = None,
-    publisher: Annotated[
-        str, typer.Option(help="Only tracks of this publisher.", rich_help_panel=WHAT)
-    ] = "",
-    wait: Annotated[
-        bool,
-        typer.Option(
-            "--wait", help="Wait for a broker or room that is not there.", rich_help_panel=WHAT
-        ),
-    ] = False,
+    publisher: reading.Publisher = "",
+    wait: reading.Wait = False,
     window: Annotated[
         bool,
         typer.Option(
@@ -91,10 +78,7 @@ def watch(
         int | None, option("watch.max_delay_ms", "--max-delay", panel=HOW, metavar="MS")
     ] = None,
     duration: Duration = None,
-    output: Annotated[
-        Format,
-        typer.Option("--output", "-o", help="json: the figures at the end.", rich_help_panel=HOW),
-    ] = Format.TABLE,
+    output: OutputFormat = Output.TABLE,
     broker: Broker = None,
     admin: Admin = None,
     router: reading.ClockRouter = None,

@@ -59,7 +59,8 @@ class SampleClock:
         else:
             self._follow(now_us, zero_us, count * 1e6 / self._rate_hz)
         assert self._line_us is not None  # noqa: S101 - both branches set it
-        return round(self._line_us + start_us)
+        # Nothing is captured after its hand-over, whatever the line still believes.
+        return round(min(self._line_us, zero_us + GAP_US) + start_us)
 
     def _begin(self, now_us: int, zero_us: float) -> None:
         self._line_us = zero_us
