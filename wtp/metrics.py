@@ -129,6 +129,10 @@ class Latency:
         out["max_ms"] = round(self.max_us / 1000, 3) if self.n else None
         return out
 
+    def encoded(self) -> str:
+        """The whole histogram (µs) as text, HdrHistogram's compressed form in base64."""
+        return str(self._histogram.encode().decode("ascii"))
+
     def _percentiles_us(self) -> list[int]:
         """All percentiles in one pass: the histogram's own way takes milliseconds for each."""
         import numpy as np
@@ -140,4 +144,39 @@ class Latency:
             rank = max(1, math.ceil(percent * self.n / 100))
             value = histogram.get_value_from_index(int(np.searchsorted(reached, rank)))
             out.append(min(histogram.get_highest_equivalent_value(value), self.max_us))
+        return out
+
+
+TIMELINE_S = 7200
+"""Seconds that a time line holds at most: two hours."""
+
+
+class Timeline:
+    """Latencies second by second, for the course of a run.
+
+    Args:
+        start_us: When second 0 began, on the clock that `add` is given.
+    """
+
+    def __init__(self, start_us: int) -> None:
+        self._start_us = start_us
+        self._seconds: dict[int, list[int]] = {}
+
+    def add(self, at_us: int, value_us: int) -> None:
+        """Count the latency of an object that was due at that time; not before the start."""
+        second = (at_us - self._start_us) // 1_000_000
+        if 0 <= second < TIMELINE_S:
+            self._seconds.setdefault(second, []).append(value_us)
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """`t_s` (end of the second), `n`, `p50_ms`, `p99_ms`, `max_ms` of each second with any."""
+        out = []
+        for second, values in sorted(self._seconds.items()):
+            ordered = sorted(values)
+            figures: dict[str, Any] = {"t_s": second + 1, "n": len(ordered)}
+            for name in ("p50", "p99"):
+                rank = max(1, math.ceil(PERCENTILES[name] * len(ordered) / 100))
+                figures[f"{name}_ms"] = round(ordered[rank - 1] / 1000, 3)
+            figures["max_ms"] = round(ordered[-1] / 1000, 3)
+            out.append(figures)
         return out

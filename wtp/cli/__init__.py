@@ -26,7 +26,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "topics": ("wtp.cli.topics", "Create, list, describe and delete topics."),
     "devices": ("wtp.cli.devices", "List cameras, microphones, speakers, screens and encoders."),
     "certs": ("wtp.cli.certs", "Create and show the router's development certificate."),
+    "dashboard": ("wtp.cli.dashboard", "Watch routers, tracks, latencies and brokers live."),
     "bench": ("wtp.cli.bench", "Measure latency and throughput, against a direct baseline."),
+    "doctor": ("wtp.cli.doctor", "Look for what is wrong here, and say how to mend it."),
 }
 """Command name to the module that holds its Typer `app`, and its line in `wtp --help`."""
 

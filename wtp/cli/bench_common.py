@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from typing import Annotated, Any, Literal
 
 import typer
 
-from wtp.cli.options import Output, option, parse_bytes, parse_seconds
+from wtp.cli.options import Output, OutputFormat, option, parse_bytes, parse_seconds
 from wtp.cli.out import put
 
 Seconds = Annotated[
@@ -36,6 +40,44 @@ Mtu = Annotated[int, typer.Option("--mtu", help="UDP payload size in bytes; 0 pr
 def say(text: str) -> None:
     """Say what is going on."""
     sys.stderr.write(f"{text} ...\n")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One measurement, ready to be run as often as wanted.
+
+    Attributes:
+        name: Its name, for tables and files.
+        configuration: What it is made of; printed first.
+        run: Measures once; keys of the figures as in `wtp.bench.result`.
+    """
+
+    name: str
+    configuration: dict[str, Any]
+    run: Callable[[], dict[str, Any]]
+
+
+def measured(app: typer.Typer) -> Callable[[Callable[..., Bench]], Callable[..., None]]:
+    """Make a command of a function that returns a `Bench`; adds the options all of them have."""
+
+    def declare(function: Callable[..., Bench]) -> Callable[..., None]:
+        @wraps(function)
+        def command(*args: Any, output: Output, **given: Any) -> None:
+            bench = function(*args, **given)
+            finish(bench.name, bench.run(), output)
+
+        own = inspect.signature(function, eval_str=True)
+        shared = inspect.Parameter(
+            "output",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=Output.TABLE,
+            annotation=OutputFormat,
+        )
+        parameters = [*own.parameters.values(), shared]
+        command.__signature__ = own.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]
+        return app.command()(command)
+
+    return declare
 
 
 def finish(name: str, figures: dict[str, Any], output: Output) -> None:

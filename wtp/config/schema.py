@@ -16,6 +16,12 @@ from wtp.model import Kind
 T = TypeVar("T")
 
 
+def _check_listen(address: str) -> str:
+    if address and not re.fullmatch(_ADDRESS, address):
+        raise ValueError(f"{address!r} is no HOST:PORT such as 127.0.0.1:9464")
+    return _check_port(address) if address else address
+
+
 def _check_port(address: str) -> str:
     if int(address.rpartition(":")[2]) > 65535:
         raise ValueError("a port is at most 65535")
@@ -124,6 +130,13 @@ class RouterSettings(Section):
     )
     keyframe_s: float = setting(
         0.5, "Seconds from one request for a key frame of a track to the next.", ge=0.0
+    )
+    metrics_dir: str = setting(
+        "", "Folder for buffer_metrics_*.csv and buffer_events_*.log; empty: none are written.",
+        "WTP_METRICS_DIR",
+    )  # fmt: skip
+    metrics_mb: int = setting(
+        64, "Megabytes that these files take at most; the oldest go first.", ge=1
     )
     limits: LimitSettings = LimitSettings()
     queues: QueueSettings = QueueSettings()
@@ -310,6 +323,28 @@ class LoggingSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = setting(
         "info", "Least severity that is logged.", "WTP_LOG_LEVEL"
     )
+    format: Literal["text", "json"] = setting(
+        "text", "Form of a log line: text, or json (one object a line).", "WTP_LOG_FORMAT"
+    )
+
+
+class MetricsSettings(Section):
+    """Live figures of this process for `wtp dashboard` and Prometheus (the router has its own)."""
+
+    listen: Annotated[str, AfterValidator(_check_listen)] = setting(
+        "", "HOST:PORT that serves /stats and /metrics; port 0 takes a free one; empty: none.",
+        "WTP_METRICS",
+    )  # fmt: skip
+
+
+class TracingSettings(Section):
+    """Hops of a sampled object as OpenTelemetry spans (the extra `otel`)."""
+
+    endpoint: str = setting(
+        "", "URL of an OTLP/HTTP collector such as http://127.0.0.1:4318; empty: no traces.",
+        "WTP_OTLP",
+    )  # fmt: skip
+    every_s: float = setting(1.0, "Seconds from one sampled object of a track to the next.", gt=0.0)
 
 
 class Settings(Section):
@@ -328,6 +363,8 @@ class Settings(Section):
     publish: PublishSettings = PublishSettings()
     watch: WatchSettings = WatchSettings()
     logging: LoggingSettings = LoggingSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
 
 
 def find(key: str) -> tuple[Any, str, str]:

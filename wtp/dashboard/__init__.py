@@ -1,0 +1,1 @@
+"""What `wtp dashboard` watches: routers, brokers and whoever shows its figures, as one snapshot."""
