@@ -12,6 +12,7 @@ import os
 import random
 import shutil
 import socket
+import sys
 import tempfile
 import uuid
 from collections import Counter
@@ -145,7 +146,9 @@ def left_out(reporter: TerminalReporter) -> Counter[str]:
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    """Say in one line what was left out and why, and whether a real Pulsar died meanwhile."""
+    """Say in one line each what failed at the first try, what was left out, what Pulsar died."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.write_line(f"Tried again: {report.nodeid}: {_reason(report)}")
     if deaths := config.stash[_shared_pulsar].deaths:
         terminalreporter.write_line(deaths, red=True)
     counts = left_out(terminalreporter)
@@ -153,6 +156,20 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
         return
     text = "; ".join(f"{reason} ({count})" for reason, count in sorted(counts.items()))
     terminalreporter.write_line(f"Left out: {text}", yellow=True)
+
+
+def _reason(report: pytest.TestReport) -> str:
+    """The first line of what made a test fail, cut to a line's length."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = crash.message if crash is not None else str(report.longrepr)
+    return text.strip().partition("\n")[0][:160]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Name a failed test at once, and not only when a run of twenty minutes has ended."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        sys.stdout.write(f"\nFailed: {report.nodeid}: {_reason(report)}\n")
+        sys.stdout.flush()
 
 
 @pytest.hookimpl(trylast=True)

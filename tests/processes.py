@@ -17,6 +17,14 @@ MARK = "WTP_TEST_MARK"
 ROOT = Path(__file__).resolve().parent.parent
 
 
+REPORTED = 2500
+"""Characters of an output that a failed assertion shows."""
+
+
+def _end(text: str) -> str:
+    return text if len(text) <= REPORTED else f"... {text[-REPORTED:]}"
+
+
 class Process:
     """One running command with its output in files.
 
@@ -73,8 +81,9 @@ class Process:
         return self.wait(timeout_s)
 
     def report(self) -> str:
-        """Command and output, for the message of a failed assertion."""
-        return f"$ {' '.join(self.argv)}\n--- stdout\n{self.stdout}\n--- stderr\n{self.stderr}"
+        """Command and the end of its output, for the message of a failed assertion."""
+        out, err = _end(self.stdout), _end(self.stderr)
+        return f"$ {' '.join(self.argv)}\n--- stdout\n{out}\n--- stderr\n{err}"
 
 
 class Processes:
