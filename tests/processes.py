@@ -54,7 +54,7 @@ class Process:
         """What it has written to stderr so far."""
         return self._err.read_text(encoding="utf-8", errors="replace")
 
-    def wait_for(self, text: str, timeout_s: float = 15.0) -> str:
+    def wait_for(self, text: str, timeout_s: float = 60.0) -> str:
         """Wait until stdout or stderr holds `text`; returns the line it stands in."""
         end = time.monotonic() + timeout_s
         while True:
@@ -67,14 +67,14 @@ class Process:
                 raise AssertionError(f"{text!r} never came, {state}.\n{self.report()}")
             time.sleep(0.02)
 
-    def wait(self, timeout_s: float = 30.0) -> int:
+    def wait(self, timeout_s: float = 60.0) -> int:
         """Wait until it ends by itself; returns the exit code."""
         try:
             return self.popen.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"It still runs after {timeout_s} s.\n{self.report()}") from None
 
-    def stop(self, signal_number: int = signal.SIGINT, timeout_s: float = 10.0) -> int:
+    def stop(self, signal_number: int = signal.SIGINT, timeout_s: float = 60.0) -> int:
         """Send a signal (default: that of Ctrl-C) and wait; returns the exit code."""
         if self.popen.poll() is None:
             self.popen.send_signal(signal_number)
@@ -169,7 +169,7 @@ class Processes:
                 process.popen.terminate()
         for process in self._all:
             try:
-                process.popen.wait(10.0)
+                process.popen.wait(60)
             except subprocess.TimeoutExpired:
                 faults.append(f"SIGTERM did not end it within 10 s.\n{process.report()}")
                 process.popen.kill()

@@ -235,7 +235,7 @@ class RealPulsar:
         """Kill -9 the JVM and wait for its end; its data stays."""
         self._end(signal.SIGKILL, 30.0)
 
-    def stop(self, timeout_s: float = 30.0) -> None:
+    def stop(self, timeout_s: float = 60.0) -> None:
         """Ask the JVM to end and wait; killed when it does not listen."""
         self._end(signal.SIGTERM, timeout_s)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 RATE_HZ, TONE_HZ, FPS = 48_000, 1000, 15
-START_S = 20.0
+START_S = 60.0
 
 PIPELINE = (
     "( filesrc location={clip} ! qtdemux name=d "

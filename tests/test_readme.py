@@ -178,7 +178,7 @@ class Shell:
         if popen.poll() is None:
             os.killpg(popen.pid, signal.SIGINT)
         try:
-            return popen.wait(15.0)
+            return popen.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(popen.pid, signal.SIGKILL)
             return popen.wait()

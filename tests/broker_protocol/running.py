@@ -43,7 +43,7 @@ class BrokerThread:
 
     def start(self) -> BrokerThread:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         if self._failure is not None:
             raise self._failure
         return self

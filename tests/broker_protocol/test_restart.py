@@ -46,7 +46,7 @@ class Process:
     def end(self, number: signal.Signals) -> int:
         assert self.child is not None
         self.child.send_signal(number)
-        code = self.child.wait(15)
+        code = self.child.wait(60)
         self.child = None
         return code
 
@@ -101,7 +101,7 @@ def test_kill_9_keeps_order_cursor_and_producers(process: Process) -> None:
         for n in range(501, 601):
             producer.send_async(b"%d" % n, receipts.callback(n, 600), sequence_id=n)
         process.start()
-        assert receipts.all.wait(30)
+        assert receipts.all.wait(60)
         assert receipts.bad == []
         assert receipts.good == list(range(1, 601))
         producer.close()

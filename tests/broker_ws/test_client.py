@@ -57,7 +57,7 @@ class Sent:
 async def take(subscription: SocketSubscription, count: int, *, ack: bool = True) -> list[Received]:
     """The next `count` messages."""
     found = []
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         for _ in range(count):
             found.append(await subscription.receive())
             if ack:
@@ -163,14 +163,14 @@ async def test_what_has_no_receipt_is_sent_again_and_stored_once(tmp_path: Path)
                 for number in range(1, 50):
                     sent.send(str(number))
                 log = server.core.topics[TOPIC].log
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while log.entries < 50:
                         await asyncio.sleep(0.01)
                 assert len(sent.results) == 1
                 proxy.mute = False
                 proxy.cut()
                 sent.send("50")
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     await sent.producer.flush()
                 assert list(sent.results.values()) == [None] * 51
                 assert log.entries == 51
@@ -198,7 +198,7 @@ async def test_what_the_broker_could_not_store_goes_again(
         monkeypatch.setattr(log, "append", now_and_then)
         for number in range(1, 50):
             sent.send(str(number))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await sent.producer.flush()
         assert refused >= 5
         assert set(sent.results.values()) == {None}
@@ -221,13 +221,13 @@ async def test_without_a_name_what_is_lost_is_told(tmp_path: Path) -> None:
                 await asyncio.sleep(0.1)
                 proxy.mute, proxy.refuse = False, True
                 proxy.cut()
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     await sent.producer.flush()
                 assert isinstance(sent.results["0"], BrokerUnavailable)
                 sent.send("3")
                 assert isinstance(sent.results["3"], BrokerUnavailable)
                 proxy.refuse = False
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while not sent.producer.connected:
                         await asyncio.sleep(0.01)
                 sent.send("4")
@@ -248,11 +248,11 @@ async def test_a_silent_broker_is_left(tmp_path: Path, monkeypatch: pytest.Monke
                 await asyncio.sleep(1.0)
                 assert reader.connected
                 proxy.mute = True
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while reader.connected:
                         await asyncio.sleep(0.02)
                 proxy.mute = False
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while not reader.connected:
                         await asyncio.sleep(0.02)
 

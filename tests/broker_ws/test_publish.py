@@ -58,7 +58,7 @@ def publisher(settings: Settings, *inputs: Input, **more: Any) -> TopicPublisher
 async def ended(role: TopicPublisher) -> dict[str, Any]:
     """Run a publisher to its end; its last snapshot, in which the identity holds."""
     infos: list[dict[str, Any]] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await role.run(infos.append)
     snapshot = role.snapshot()
     for track in snapshot["tracks"].values():
@@ -119,7 +119,7 @@ async def test_what_is_published_is_consumed(server: BrokerServer, tmp_path: Pat
         reading = group.create_task(reader.run(lambda _: joined.set()))
         await joined.wait()
         await ended(publisher(settings, VIDEO, count=20))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await reading
     snapshot = reader.snapshot()
     assert snapshot["delivered"] == 15
@@ -134,7 +134,7 @@ async def test_a_durable_subscription_goes_on(server: BrokerServer, tmp_path: Pa
     for _ in range(3):
         request = Request(kind=Kind.DATA, reading=reading, count=10)
         reader = Consumer(settings, request, via="pulsar-ws")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await reader.run(lambda _: None)
         assert reader.snapshot()["delivered"] == 10
     backlog = server.core.topics["persistent://public/default/data"].subscriptions["sub"].backlog()
@@ -184,7 +184,7 @@ async def test_live_objects_are_dropped_while_the_broker_is_silent(
             await asyncio.sleep(1.5)
             proxy.mute = False
             proxy.cut()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await running
     (track,) = role.snapshot()["tracks"].values()
     assert track["in_flight"] == 0
@@ -215,7 +215,7 @@ async def test_a_live_track_never_waits_long(server: BrokerServer, tmp_path: Pat
 
 async def test_stopping_is_clean(server: BrokerServer) -> None:
     role = publisher(settings_for(server), VIDEO)
-    async with asyncio.TaskGroup() as group, asyncio.timeout(10):
+    async with asyncio.TaskGroup() as group, asyncio.timeout(60):
         ready = asyncio.Event()
         group.create_task(role.run(lambda _: ready.set()))
         await ready.wait()
@@ -223,7 +223,7 @@ async def test_stopping_is_clean(server: BrokerServer) -> None:
         role.stop()
     (track,) = role.snapshot()["tracks"].values()
     assert track["offered"] == track["delivered"] + sum(track["dropped"].values())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while server.core.links:
             await asyncio.sleep(0.01)
 
@@ -253,7 +253,7 @@ async def test_waiting_for_a_broker_can_be_stopped(tmp_path: Path, free_port: An
 
     settings = Settings(broker=BrokerSettings(admin=f"http://127.0.0.1:{free_port()}"))
     role = publisher(settings, DataInput(lines_file(tmp_path, 3), lines=True), wait=True)
-    async with asyncio.TaskGroup() as group, asyncio.timeout(10):
+    async with asyncio.TaskGroup() as group, asyncio.timeout(60):
         group.create_task(role.run(lambda _: None))
         await asyncio.sleep(0.5)
         role.stop()

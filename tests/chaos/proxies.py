@@ -18,7 +18,7 @@ class Loop:
         self._thread = threading.Thread(target=self.loop.run_forever, name="proxies", daemon=True)
         self._thread.start()
 
-    def call(self, work: Any, timeout_s: float = 10.0) -> Any:
+    def call(self, work: Any, timeout_s: float = 60.0) -> Any:
         """Run a coroutine there and wait for its result."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout_s)
 

@@ -109,7 +109,7 @@ async def test_each_line_is_receipted_or_rejected_with_its_reason(
     own = OwnLines(lambda said, why: told.append((said.payload, why)))
     sender = Sender(there.settings, Who("ann", given=True), there.trust, own, wait=False)
     running = asyncio.create_task(sender.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await sender.usable.wait()
         for text in ("one", "bad", "two"):
             await sender.say(text, "action" if text == "two" else "")

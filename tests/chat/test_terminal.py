@@ -47,12 +47,12 @@ class Person:
             data = data[await asyncio.to_thread(os.write, self.hand, data) :]
 
     async def sees(self, part: str) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while part not in self.seen:
                 self.seen += (await asyncio.to_thread(os.read, self.hand, 4096)).decode()
 
     async def ends(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self.talking
 
     async def close(self) -> None:

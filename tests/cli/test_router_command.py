@@ -34,7 +34,7 @@ def router(start: Processes, *args: str) -> Process:
     return process
 
 
-def gone(start: Processes, seconds: float = 15) -> bool:
+def gone(start: Processes, seconds: float = 60.0) -> bool:
     end = time.monotonic() + seconds
     while start.alive() and time.monotonic() < end:
         time.sleep(0.05)

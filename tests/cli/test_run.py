@@ -187,7 +187,7 @@ def test_signals(script: Path, env: dict[str, str], number: int, code: int) -> N
     with start(script, env, "long") as process:
         stderr_until(process, "at 127.0.0.1:1")
         process.send_signal(number)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert "summary long" in err
 
@@ -199,7 +199,7 @@ def test_a_second_interrupt_cancels(script: Path, env: dict[str, str]) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.4)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "cleaned up" in err
 
@@ -215,7 +215,7 @@ def test_a_child_speaks_events_and_ends_with_its_stdin(script: Path, env: dict[s
         assert first == {"event": "ready", "pid": process.pid, "address": "127.0.0.1:1"}
         second = json.loads(process.stdout.readline())
         assert second == {"event": "status", "mode": "long", "positive": True}
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
     assert events(out)[-1]["event"] == "summary"
     assert process.returncode == 0
     assert "summary" not in err
@@ -224,7 +224,7 @@ def test_a_child_speaks_events_and_ends_with_its_stdin(script: Path, env: dict[s
 @pytest.mark.parametrize(("mode", "code"), [("fail", 3), ("group", 3), ("fault", 1)])
 def test_a_child_sends_its_error(script: Path, env: dict[str, str], mode: str, code: int) -> None:
     with start(script, env, mode, "--child") as process:
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == code
     last = events(out)[-1]
     assert last["event"] == "error"
@@ -239,7 +239,7 @@ def test_a_child_outlives_a_parent_that_does_not_read(script: Path, env: dict[st
         process.stdout.close()
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_live_status_on_a_terminal(script: Path, env: dict[str, str]) -> None:

@@ -98,7 +98,7 @@ async def running(broker: tuple[str, str], clean_home: Path) -> AsyncIterator[Ru
 
 
 async def finish(role: Consumer) -> dict[str, Any]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await role.run(lambda _: None)
     return role.snapshot()
 
@@ -109,7 +109,7 @@ async def test_joining_live_begins_at_the_key_frame_and_misses_nothing(running: 
     joined = asyncio.Event()
     task = asyncio.create_task(role.run(lambda _: joined.set()))
     publishing = asyncio.create_task(running.publish(range(36, 100), pause_s=0.01))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await task
         await publishing
     snapshot = role.snapshot()
@@ -165,7 +165,7 @@ def read_one_line(words: list[str]) -> tuple[bytes, bytes, int]:
         line = process.stdout.readline()
         process.stdout.close()
         errors = process.stderr.read()
-        return line, errors, process.wait(20)
+        return line, errors, process.wait(60)
 
 
 async def test_the_command_prints_lines_and_minds_a_reader_that_goes(running: Running) -> None:

@@ -216,7 +216,7 @@ async def test_a_consumer_that_knows_the_router_asks_for_a_key_frame(
         SETTINGS, request, broker=lambda _: broker, directory=lambda _: _Here(broker), ask_key=ask
     )
     task = asyncio.create_task(role.run(lambda _: None))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while role.ledger.delivered < MANY + 49:
             await asyncio.sleep(0.01)
         if ask:

@@ -84,7 +84,7 @@ async def test_measuring_a_router_over_http() -> None:
     clock = ArrivalClock("boot-2")
     task = asyncio.create_task(measure(clock, f"http://127.0.0.1:{port}/wt"))
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while clock.arrival("boot-1:17", 0)[0] is None:
                 await asyncio.sleep(0.005)
         here = monotonic_us()
@@ -109,7 +109,7 @@ async def test_a_router_that_does_not_answer_is_said_when_it_is_needed() -> None
         told.set()
 
     task = asyncio.create_task(measure(clock, "http://127.0.0.1:9/wt", note=note))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await told.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -64,7 +64,7 @@ class Collect:
     def take(self, items: Sequence[Item]) -> list[str]:
         self.entered.set()
         if self.gate is not None:
-            self.gate.wait(10)
+            self.gate.wait(60)
         if self.problem is not None:
             raise self.problem
         self.items += items
@@ -96,7 +96,7 @@ def consumer(
 
 async def run(role: Consumer) -> dict[str, Any]:
     """Run a consumer to its end and return its last snapshot."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await role.run(lambda _: None)
     snapshot = role.snapshot()
     dropped = sum(snapshot["dropped"].values())
@@ -116,7 +116,7 @@ async def running(role: Consumer) -> AsyncIterator[asyncio.Task[dict[str, Any]]]
         return role.snapshot()
 
     task = asyncio.create_task(work())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         waiting = asyncio.create_task(joined.wait())
         await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -128,7 +128,7 @@ async def running(role: Consumer) -> AsyncIterator[asyncio.Task[dict[str, Any]]]
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.002)
 

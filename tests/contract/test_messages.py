@@ -261,7 +261,7 @@ def test_listener(client: pulsar.Client, topic: str) -> None:
     assert got == [b"m%d" % n for n in range(10)]
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 8.0) -> None:
+def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, "It never came true."

@@ -181,7 +181,7 @@ def test_a_full_queue_keeps_the_oldest(client: pulsar.Client, topic: str) -> Non
     for n in range(2000):
         producer.send_async(b"%d" % n, note)
     producer.flush()
-    assert done.wait(8)
+    assert done.wait(60)
     stored = [int(text) for text in read_all(client, topic)]
     assert results.count(pulsar.Result.Ok) == len(stored)
     assert stored == sorted(stored)

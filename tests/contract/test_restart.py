@@ -49,7 +49,7 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         pytest.fail(str(error), pytrace=False)
 
 
-def patient(work: Callable[[], Any], timeout_s: float = 40.0) -> Any:
+def patient(work: Callable[[], Any], timeout_s: float = 60.0) -> Any:
     """Try again while the broker is not there yet."""
     end = time.monotonic() + timeout_s
     while True:

@@ -517,7 +517,7 @@ async def test_both_ways_are_one_topic(api: Api, client: pulsar.Client, topic: s
     assert await asyncio.to_thread(receive, native, 1) == ["2"]
 
 
-def subscribe(client: pulsar.Client, topic: str, timeout_s: float = 20.0) -> pulsar.Consumer:
+def subscribe(client: pulsar.Client, topic: str, timeout_s: float = 60.0) -> pulsar.Consumer:
     """Subscribe as soon as a broker has noticed that the consumer before has gone."""
     end = time.monotonic() + timeout_s
     while True:
@@ -539,7 +539,7 @@ async def test_the_websocket_of_browsers_is_enough(target: Target, topic: str) -
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             out, faults = await node.communicate()
     finally:
         if node.returncode is None:

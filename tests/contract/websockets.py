@@ -31,11 +31,11 @@ class Socket:
         """Send an object."""
         await self.ws.send_str(json.dumps(fields))
 
-    async def hear(self, timeout_s: float = 15.0) -> dict[str, Any]:
+    async def hear(self, timeout_s: float = 60.0) -> dict[str, Any]:
         """The next object."""
         return dict(json.loads(await self.hear_text(timeout_s)))
 
-    async def hear_text(self, timeout_s: float = 15.0) -> str:
+    async def hear_text(self, timeout_s: float = 60.0) -> str:
         """The next text."""
         message = await self.ws.receive(timeout_s)
         assert message.type is aiohttp.WSMsgType.TEXT, message

@@ -92,7 +92,7 @@ async def running(demo: Demo) -> AsyncIterator[dict[str, Any]]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.02)
 
@@ -178,7 +178,7 @@ async def test_the_demo_goes_on_when_the_processor_does_not_start(
 
 async def test_it_ends_after_its_duration(make: Callable[..., Child]) -> None:
     demo = Demo(Settings(), DemoOptions(duration_s=0.2), make)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await demo.run(lambda _: None)
     final = demo.snapshot()
     assert final["running_s"] >= 0.2
@@ -251,7 +251,7 @@ async def test_stopping_while_it_starts(make: Callable[..., Child], tmp_path: Pa
     running = asyncio.create_task(demo.run(lambda _: pytest.fail("never ready")))
     await until(lambda: bool(demo.snapshot()["processes"]))
     demo.stop()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await running
     assert not list((tmp_path / "tmp").iterdir())
 

@@ -169,7 +169,7 @@ async def demo(clean_home: Path, tmp_path: Path) -> AsyncIterator[Child]:
 
 
 @asynccontextmanager
-async def patience(what: str, child: Child, seconds: float = 40) -> AsyncIterator[None]:
+async def patience(what: str, child: Child, seconds: float = 60.0) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(seconds):
             yield

@@ -23,7 +23,7 @@ import pulsar
 
 from tests.processes import MARK, Process, Processes
 
-START_S = 20.0
+START_S = 60.0
 """Seconds a process may take to say that it is ready, on a machine that runs other tests too."""
 
 Values = dict[str, Any]
@@ -83,7 +83,7 @@ class Run(Process):
         seen = [one for one in self.events() if one["event"] in ("status", "summary")]
         return seen[-1] if seen else {}
 
-    def finish(self, timeout_s: float = 15.0) -> Values:
+    def finish(self, timeout_s: float = 60.0) -> Values:
         """End its life line and wait; returns its summary."""
         if self.popen.stdin is not None:
             self.popen.stdin.close()
@@ -91,7 +91,7 @@ class Run(Process):
         assert code == 0, self.report()[-6000:]
         return self.event("summary")
 
-    def ended(self, timeout_s: float = 40.0) -> Values:
+    def ended(self, timeout_s: float = 60.0) -> Values:
         """Wait until it ends by itself with 0; returns its summary."""
         code = self.wait(timeout_s)
         assert code == 0, self.report()[-6000:]
@@ -365,6 +365,6 @@ def balanced(ledger: Mapping[str, Any]) -> bool:
     return bool(ledger["offered"] == ledger["delivered"] + dropped + ledger["in_flight"])
 
 
-def interrupt(process: Process, number: int = signal.SIGINT, timeout_s: float = 10.0) -> int:
+def interrupt(process: Process, number: int = signal.SIGINT, timeout_s: float = 60.0) -> int:
     """Signal a process; returns its exit code."""
     return process.stop(number, timeout_s)

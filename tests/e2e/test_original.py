@@ -123,7 +123,7 @@ def empty(there: Place) -> None:
 
 
 def ended(process: Process) -> Process:
-    assert process.wait(40.0) == 0, process.report()
+    assert process.wait(60) == 0, process.report()
     return process
 
 

@@ -97,7 +97,7 @@ def piped(stage: Stage, words: Sequence[str], reader: Sequence[str]) -> tuple[by
     source.stdout.close()
     said = source.stderr.read()
     source.stderr.close()
-    code = source.wait(30)
+    code = source.wait(60)
     assert done.returncode == 0, (done.stderr[-2000:], said[-2000:])
     assert b"Traceback" not in said
     assert b"roken pipe" not in said

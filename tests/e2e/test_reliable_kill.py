@@ -36,7 +36,7 @@ def test_nothing_is_lost_doubled_or_out_of_order(stage: Stage) -> None:
     time.sleep(0.3)
     broker = stage.broker()
     lines.end()
-    assert talk.wait(30.0) == 0, talk.report()
+    assert talk.wait(60) == 0, talk.report()
 
     messages = stage.read("chat", expect=LINES)
     assert [int(message.payload) for message in messages] == list(range(1, LINES + 1))

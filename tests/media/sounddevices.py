@@ -48,7 +48,7 @@ class Stream:
 
     def _hang(self, doing: str) -> None:
         if self.package.hang == doing:
-            self.package.let_go.wait(10)
+            self.package.let_go.wait(60)
 
     def abort(self) -> None:
         self._hang("abort")

@@ -151,7 +151,7 @@ def test_closing_from_another_thread_releases_after_the_read() -> None:
 
     thread = threading.Thread(target=take)
     thread.start()
-    assert first.wait(10)
+    assert first.wait(60)
     begin = time.monotonic()
     source.close()
     thread.join(10)
@@ -275,7 +275,7 @@ def test_a_camera_that_stays_away_can_be_closed() -> None:
     source = CameraSource(FakeCapture(2), "/dev/video3", now_us=monotonic_us, again=away)
     ended = threading.Thread(target=lambda: list(source.pictures()))
     ended.start()
-    assert asked.wait(10)
+    assert asked.wait(60)
     source.close()
     ended.join(10)
     assert not ended.is_alive()

@@ -272,7 +272,7 @@ def test_standard_input(tmp_path: Path, close: bool) -> None:
         if not close:
             child.stdin.close()
         answer = child.stdout.read().decode().split()
-        assert child.wait(30) == 0
+        assert child.wait(60) == 0
     assert answer[:3] == ["standard", "input", "64"]
     assert 150 < int(answer[3]) <= 200 if close else answer[3] == "200"
 

@@ -148,7 +148,7 @@ def test_closing_ends_the_wait() -> None:
 
     thread = threading.Thread(target=take)
     thread.start()
-    assert first.wait(10)
+    assert first.wait(60)
     source.close()
     thread.join(5)
     assert not thread.is_alive()

@@ -26,7 +26,7 @@ def ends_within(source: Source, act: Callable[[], None]) -> float:
 
     thread = threading.Thread(target=take)
     thread.start()
-    assert started.wait(10)
+    assert started.wait(60)
     begin = time.monotonic()
     act()
     thread.join(10)

@@ -77,7 +77,7 @@ def test_a_tone_is_heard_at_its_frequency(rate_hz: int, pulse_here: Pulse, tmp_p
     speaker = Speaker(source, rate_hz=rate_hz, channels=1)
     with pulse_here.listening(tmp_path / "heard.wav", rate_hz):
         speaker.open()
-        assert source.told.wait(10)
+        assert source.told.wait(60)
         assert speaker.state == "playing"
         assert 5_000 < speaker.latency_us < 200_000
         speaker.close()
@@ -95,13 +95,13 @@ def test_a_speaker_that_is_lost_comes_back(
     source = Tone(440.0, HZ)
     speaker = Speaker(source, rate_hz=HZ, channels=1)
     speaker.open()
-    assert source.told.wait(10)
+    assert source.told.wait(60)
     pulse_here.close()
     _until(lambda: speaker.state == "lost")
     source.told.clear()
     source.enough = len(source.pulls) + 20
     pulse_here.start()
-    assert source.told.wait(15)
+    assert source.told.wait(60)
     assert speaker.state == "playing"
     speaker.close()
     said = [record.getMessage() for record in caplog.records]

@@ -103,7 +103,7 @@ def display() -> Iterator[str]:
     assert number
     yield f":{number}"
     server.terminate()
-    server.wait(10)
+    server.wait(60)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ async def check_rooms_as_tenants(stage: Stage, settings: BrokerSettings) -> None
         "consume", "chat", "--from", "earliest", "-n", str(4 * len(LINES)), "-o", "jsonl",
         env=studio,
     )  # fmt: skip
-    assert read.wait(40) == 0, read.report()
+    assert read.wait(60) == 0, read.report()
     seqs: dict[str, list[int]] = {}
     for line in read.stdout.splitlines():
         one = json.loads(line)

@@ -44,7 +44,7 @@ async def working(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
     task = asyncio.create_task(worker.run(lambda _: ready.set()))
     waiting = asyncio.create_task(ready.wait())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             await task
@@ -52,7 +52,7 @@ async def working(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
     finally:
         waiting.cancel()
         worker.stop()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await asyncio.gather(task, return_exceptions=True)
     await task
 
@@ -98,7 +98,7 @@ async def feeding(url: str) -> AsyncIterator[Feed]:
         await made.close()
 
 
-async def read(url: str, topic: str, count: int, seconds: float = 15) -> list[Received]:
+async def read(url: str, topic: str, count: int, seconds: float = 60.0) -> list[Received]:
     """The first messages of a topic, as many as told."""
     made = BrokerClient(url)
     try:
@@ -109,7 +109,7 @@ async def read(url: str, topic: str, count: int, seconds: float = 15) -> list[Re
         await made.close()
 
 
-async def until(what: Any, seconds: float = 15) -> None:
+async def until(what: Any, seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not what():
             await asyncio.sleep(0.01)

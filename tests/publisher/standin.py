@@ -53,7 +53,7 @@ class Standin:
     def notify(self) -> None:
         self.changed.set()
 
-    async def until(self, condition: Callable[[], object], timeout: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], object], timeout: float = 60.0) -> None:
         async with asyncio.timeout(timeout):
             while not condition():
                 self.changed.clear()

@@ -110,7 +110,7 @@ async def test_a_loop_that_is_too_slow_drops_up_to_the_next_key_and_counts() -> 
     feed, streams = feed_of(source)
     running = asyncio.create_task(feed.run())
     await asyncio.sleep(0)
-    source.made.wait(10)  # holds the loop up on purpose
+    source.made.wait(60)  # holds the loop up on purpose
     source.go.set()
     await running
     objects = streams.objects()

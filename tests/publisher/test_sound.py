@@ -52,7 +52,7 @@ class Source:
         if self.fail is not None:
             raise self.fail
         if self.stay:
-            self.closed.wait(10)
+            self.closed.wait(60)
 
     def close(self) -> None:
         self.closed.set()
@@ -132,7 +132,7 @@ async def test_a_loop_that_hangs_loses_the_oldest_objects_and_counts_them() -> N
     running = asyncio.create_task(feed.run())
     await asyncio.sleep(0)
     # The loop is away here while the thread works on.
-    assert source.done.wait(10)
+    assert source.done.wait(60)
     await running
     assert sum(lost) + len(units) == HANDOVER + 30
     assert sum(lost) == 30

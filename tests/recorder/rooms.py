@@ -148,7 +148,7 @@ async def record(
 
     asked = RecordRequest(path=path, **{**({} if live else {"start": EARLIEST}), **request})
     role = Recorder(Settings(), asked, broker=lambda: broker, directory=broker.directory)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await role.run(lambda _: None)
     return role.snapshot()
 

@@ -139,7 +139,7 @@ async def test_a_room_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(NotFound):
         await role.run(lambda _: None)
     waiting = MuxConsumer(Settings(), Request(wait=True), "mpegts", directory=broker.directory)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         group.create_task(waiting.run(lambda _: None))
         await asyncio.sleep(0)
         waiting.stop()

@@ -156,7 +156,7 @@ async def test_live_with_a_track_that_comes_later(
     request = RecordRequest(path=tmp_path / "room.mkv", start=EARLIEST, follow=True)
     role = Recorder(Settings(), request, broker=lambda: broker, directory=broker.directory)
     ready = asyncio.Event()
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         group.create_task(role.run(lambda _: ready.set()))
         await ready.wait()
         await broker.append(*(message for _, message in cam.messages[:45]))
@@ -184,7 +184,7 @@ async def test_a_broker_that_goes_away_for_a_while(
     request = RecordRequest(path=tmp_path / "room.mkv", start=EARLIEST, follow=True)
     role = Recorder(Settings(), request, broker=lambda: broker, directory=broker.directory)
     ready = asyncio.Event()
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         group.create_task(role.run(lambda _: ready.set()))
         await ready.wait()
         opened = len(broker.readers)
@@ -210,7 +210,7 @@ async def test_waiting_for_a_room_ends_when_stopped(tmp_path: Path) -> None:
     broker = FakeBroker()
     request = RecordRequest(path=tmp_path / "room.mp4", wait=True)
     role = Recorder(Settings(), request, broker=lambda: broker, directory=broker.directory)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         running = group.create_task(role.run(lambda _: None))
         await asyncio.sleep(0)
         assert not running.done()

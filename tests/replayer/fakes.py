@@ -252,7 +252,7 @@ class Collect:
         return [item.obj.seq for item in self.items if item.obj and item.track == track]
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.items) < count:
                 self.more.clear()
                 await self.more.wait()
@@ -274,7 +274,7 @@ def replayer(
 
 async def run(role: Replayer) -> dict[str, Any]:
     """Run a replay to its end; its last snapshot."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await role.run(lambda _: None)
     shot = role.snapshot()
     dropped = sum(shot["dropped"].values())

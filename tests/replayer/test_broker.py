@@ -189,7 +189,7 @@ async def test_going_back_reads_again(there: RunningRoom) -> None:
     output = Collect()
     role = there.replayer(output, speed=4.0, kinds=(Kind.VIDEO,))
     task = asyncio.create_task(role.run(lambda _: None))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await output.until(10)
         role.jump(15 * SECOND_US)
         while by_kind(output)[Kind.VIDEO][-1] < 440:

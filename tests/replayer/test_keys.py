@@ -65,7 +65,7 @@ async def test_keys_act_and_the_terminal_is_given_back(terminal: Terminal) -> No
     assert keys.open()
     assert not terminal.cooked
     os.write(terminal.outside, b" z\x1b[Dq")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await last.wait()
     keys.close()
     keys.close()

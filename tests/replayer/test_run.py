@@ -267,7 +267,7 @@ async def test_following_goes_over_to_live_without_gap_or_repeat() -> None:
             await broker.append(message(T0_US + i * 100_000, i + 1))
             await asyncio.sleep(0)
         await output.until(83)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while role.state != "live":
                 await asyncio.sleep(0.01)
     assert output.seqs() == list(range(1, 51))
@@ -325,7 +325,7 @@ async def test_a_pause_stops_and_goes_on() -> None:
         await asyncio.sleep(0.05)
         assert len(output.items) == held
         role.toggle_pause()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await task
     assert output.seqs() == list(range(1, 201))
 
@@ -341,7 +341,7 @@ async def test_jumping_back_and_forth() -> None:
         await output.until(seen + 1)
         assert 801 <= output.seqs()[-1] <= 805
         role.jump(-1000 * SECOND_US)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while output.seqs()[-1] > 10:
                 await asyncio.sleep(0.01)
         role.faster()
@@ -370,7 +370,7 @@ async def test_it_plays_at_the_pace_of_the_stamps() -> None:
 async def test_idle_outputs_are_looked_after() -> None:
     output = Collect(idle_s=0.01)
     async with running(replayer(room(), Request(speed=0.01), output)):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while output.idles < 3:
                 await asyncio.sleep(0.01)
 

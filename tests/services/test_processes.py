@@ -120,7 +120,7 @@ def test_pictures_go_through_and_events_beside_them(stage: Stage) -> None:
         *("publish", "--source", "testsrc", "--size", "160x120", "--fps", "10"),
         *("--name", "me", "--duration", "4"),
     )
-    assert publisher.wait(40) == 0, publisher.report()
+    assert publisher.wait(60) == 0, publisher.report()
     wait_for(lambda: not stage.stats()["tracks"], "the end of the tracks")
     total = stage.stats()["objects"]
     assert balanced(total)

@@ -27,11 +27,11 @@ class Watched:
         self.taken: asyncio.Queue[Settings] = asyncio.Queue()
 
     async def next(self) -> Settings:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await self.taken.get()
 
     async def log_of(self, caplog: pytest.LogCaptureFixture, text: str) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while text not in caplog.text:
                 await asyncio.sleep(0.005)
 

@@ -89,7 +89,7 @@ async def send(*paths: Path, room: str = "den") -> Router:
     feed = feed_of(*paths)
     router = Router(feed, room=room)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await feed.run()
     finally:
         feed.close()
@@ -103,7 +103,7 @@ async def break_off(*paths: Path, after: int) -> Router:
     feed = feed_of(*paths)
     router = Router(feed, after)
     running = asyncio.create_task(feed.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await router.reached.wait()
         feed.stop()
         await running

@@ -79,7 +79,7 @@ class RawClient(QuicConnectionProtocol):
                 return dict(event.headers)[b":status"]
         return None
 
-    async def wait_for(self, condition: Any, timeout: float = 5.0) -> None:
+    async def wait_for(self, condition: Any, timeout: float = 60.0) -> None:
         async with asyncio.timeout(timeout):
             while not condition():
                 self.changed.clear()

@@ -59,7 +59,7 @@ class Recorder:
         self.closes.append((code, reason))
         self._changed.set()
 
-    async def until(self, condition: Callable[[], object], timeout: float = 5.0) -> None:
+    async def until(self, condition: Callable[[], object], timeout: float = 60.0) -> None:
         """Wait until the condition holds; checked whenever something happened."""
         async with asyncio.timeout(timeout):
             while not condition():
@@ -92,7 +92,7 @@ class Echo(Recorder):
         self.session.send_datagram(data)
 
 
-async def until(condition: Callable[[], object], timeout: float = 5.0) -> None:
+async def until(condition: Callable[[], object], timeout: float = 60.0) -> None:
     """Wait for a condition that nothing announces."""
     async with asyncio.timeout(timeout):
         while not condition():

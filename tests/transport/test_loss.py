@@ -49,7 +49,7 @@ async def test_streams_survive(start: ServeCall, dial: ConnectCall, seed: int) -
         bodies[stream] = dice.randbytes(dice.choice([0, 1, 1000, 20_000, 200_000]))
         session.send(stream, bodies[stream], end=True)
         await asyncio.sleep(0)
-    await remote.until(lambda: len(remote.ended) == len(bodies), timeout=30)
+    await remote.until(lambda: len(remote.ended) == len(bodies), timeout=60)
     assert {stream: bytes(data) for stream, data in remote.streams.items()} == bodies
     await session.drained()
 
@@ -67,7 +67,7 @@ async def test_resets_survive(start: ServeCall, dial: ConnectCall) -> None:
         await asyncio.sleep(0.002)
         if number % 2:
             session.reset(stream, number)
-    await remote.until(lambda: len(remote.ended) == 15, timeout=20)
+    await remote.until(lambda: len(remote.ended) == 15, timeout=60)
     # A stream of which nothing arrived before its reset is unknown to the application.
     await asyncio.sleep(0.2)
     assert {code for _, code in remote.resets} <= set(range(1, 30, 2))

@@ -60,7 +60,7 @@ class FakeWindow:
     def close(self) -> None:
         self.closed = True
 
-    def until(self, holds: Any, timeout_s: float = 10.0) -> None:
+    def until(self, holds: Any, timeout_s: float = 60.0) -> None:
         """Wait until something holds, which is looked at whenever the window had its turn."""
         with self.news:
             assert self.news.wait_for(holds, timeout_s)

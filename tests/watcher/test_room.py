@@ -88,7 +88,7 @@ async def watching(house: House) -> AsyncIterator[dict[str, Any]]:
 
 
 async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not holds():
             await asyncio.sleep(0.01)
 

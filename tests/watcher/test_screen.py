@@ -173,7 +173,7 @@ def test_keys_draw_names_mute_fill_the_screen_and_quit() -> None:
         one.window.until(lambda: one.window.codes[-1:] == [now_us])
         assert one.window.pixels[-20:].std() > 0
         one.window.going = False
-        assert one.closed.wait(5)
+        assert one.closed.wait(60)
 
 
 def test_without_a_display_opening_fails() -> None:
