@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from wtp.cli import bench_media
+from wtp.cli import bench_glass, bench_media
 from wtp.cli.bench_common import (
     Bitrate,
     Codec,
@@ -198,3 +198,4 @@ def transport(mtu: Mtu = 1452, output: OutputFormat = Output.TABLE) -> None:
 
 
 app.add_typer(bench_media.app)
+app.add_typer(bench_glass.app)

@@ -1,4 +1,4 @@
-"""`wtp bench` of media: glass to glass, codecs, files, recording, a narrow line, long runs."""
+"""`wtp bench` of media: codecs, files, recording, a narrow line, long runs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Annotated
 import typer
 
 from wtp.cli.bench_common import (
-    Bitrate,
     Codec,
-    Fps,
     Fsync,
     PictureSize,
     Seconds,
@@ -29,27 +27,6 @@ class Container(StrEnum):
 
     MP4 = "mp4"
     MKV = "mkv"
-
-
-@app.command()
-def glass(
-    ctx: typer.Context,
-    duration: Seconds = 20.0,
-    warmup: Warmup = 3.0,
-    size: PictureSize = None,
-    fps: Fps = None,
-    codec: Codec = None,
-    bitrate: Bitrate = None,
-    fsync: Fsync = "interval",
-    output: OutputFormat = Output.TABLE,
-    profile: Profile = "local",
-) -> None:
-    """From the time drawn into a picture to the decoded picture, beside pulsar-client alone."""
-    from wtp.bench import glass as bench
-    from wtp.bench.latency import configuration
-
-    config = configuration(load_settings(ctx).publish, duration, warmup, fsync)
-    finish("glass", asyncio.run(bench.run(config, say)), output)
 
 
 @app.command()
