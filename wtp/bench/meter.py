@@ -1,0 +1,137 @@
+"""A process that reads a topic and measures the objects of generators: from due to receipt."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+from wtp.bench.worker import run_exact, serve
+from wtp.broker.client import Subscription
+from wtp.broker.connect import connect
+from wtp.broker.messages import Received
+from wtp.clock import ClockDomain, monotonic_us
+from wtp.config.schema import BrokerSettings
+from wtp.errors import BrokerUnavailable
+from wtp.metrics import Latency, Timeline
+
+QUEUE = 5000
+LOOK_S = 0.05
+
+
+@dataclass
+class Window:
+    """What counts: objects of these instances that were due in `[from_us, to_us)`, monotonic µs.
+
+    Objects before and behind are received, and not measured: the warm-up, mostly.
+    """
+
+    instances: frozenset[str] = frozenset()
+    from_us: int = 0
+    to_us: int = 0
+    latency: Latency = field(default_factory=Latency)
+    received: int = 0
+    repeated: int = 0
+    unstamped: int = 0
+    first_us: int = 0
+    last_us: int = 0
+    last_heard_us: int = field(default_factory=monotonic_us)
+    timeline: Timeline = field(default_factory=lambda: Timeline(0))
+    _seqs: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.timeline = Timeline(self.from_us)
+
+    def take(self, message: Received) -> None:
+        """Count a message."""
+        properties = message.properties
+        if properties.get("instance") not in self.instances:
+            return
+        at_us = self.last_heard_us = message.receive_monotonic_us
+        seq = int(properties["seq"])
+        if seq <= self._seqs.get(message.key, 0):
+            self.repeated += 1
+            return
+        self._seqs[message.key] = seq
+        self.received += 1
+        due_us = due_monotonic_us(properties)
+        if due_us is None:
+            self.unstamped += 1
+            return
+        if self.from_us <= due_us < self.to_us:
+            self.first_us = self.first_us or at_us
+            self.last_us = at_us
+            self.latency.add(at_us - due_us)
+            self.timeline.add(due_us, at_us - due_us)
+
+    def figures(self) -> dict[str, Any]:
+        """Keys as in `wtp.bench.result`, beside `received`, `repeated` and `unstamped`."""
+        return {
+            **self.latency.snapshot(),
+            "received": self.received,
+            "repeated": self.repeated,
+            "unstamped": self.unstamped,
+            "span_s": round((self.last_us - self.first_us) / 1e6, 3),
+            "histogram": self.latency.encoded() if self.latency.n else None,
+            "timeline": self.timeline.snapshot(),
+        }
+
+
+def due_monotonic_us(properties: Any) -> int | None:
+    """When an object was due, on CLOCK_MONOTONIC; None without stamp or clock."""
+    domain = ClockDomain.parse(properties.get("clock", ""))
+    capture = properties.get("capture_us")
+    return None if capture is None or domain is None else int(capture) - domain.anchor_us
+
+
+def run_meter(pipe: Connection, broker: BrokerSettings, topics: list[str]) -> None:
+    """Main of a meter process: `window INSTANCES FROM_US TO_US`, then `figures EXPECTED SILENCE_S`.
+
+    The second waits until so many objects came, or none for that long.
+    """
+    run_exact(_run(pipe, broker, topics))
+
+
+async def _run(pipe: Connection, broker: BrokerSettings, topics: list[str]) -> None:
+    client = connect(broker)
+    window = Window()
+    cpu_s = 0.0
+    readers: list[Subscription] = []
+
+    async def follow(reader: Subscription) -> None:
+        try:
+            for number in itertools.count():
+                message = await reader.receive()
+                window.take(message)  # the window of now, not of before the wait
+                if number % 64 == 0:
+                    await asyncio.sleep(0)
+        except BrokerUnavailable:
+            pass  # closed
+
+    async def answer(word: str, *args: Any) -> Any:
+        nonlocal window, cpu_s
+        if word == "window":
+            instances, from_us, to_us = args
+            window, cpu_s = Window(frozenset(instances), from_us, to_us), time.process_time()
+            return "counting"
+        expected, silence_s = args
+        window.last_heard_us = monotonic_us()
+        while window.received < expected:
+            if monotonic_us() - window.last_heard_us > silence_s * 1e6:
+                break
+            await asyncio.sleep(LOOK_S)
+        return {**window.figures(), "cpu_s": round(time.process_time() - cpu_s, 3)}
+
+    try:
+        readers += [await client.reader(topic, start="latest", queue=QUEUE) for topic in topics]
+        async with asyncio.TaskGroup() as tasks:
+            for reader in readers:
+                tasks.create_task(follow(reader))
+            await serve(pipe, answer)
+            for reader in readers:
+                await reader.close()
+    finally:
+        await client.close()
