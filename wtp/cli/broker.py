@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wtp.cli.options import ChildFlag, LogLevel, Profile, Quiet, load_settings, option
+from wtp.cli.options import (
+    ChildFlag,
+    LogFormat,
+    LogLevel,
+    Metrics,
+    Profile,
+    Quiet,
+    load_settings,
+    option,
+)
 from wtp.cli.run import run_role
 from wtp.config.address import is_loopback, join_address, split_address
 from wtp.config.load import broker_folder
@@ -125,6 +134,8 @@ def broker(
     temporary: Annotated[str | None, typer.Option("--temporary", hidden=True)] = None,
     quiet: Quiet = False,
     log_level: LogLevel = None,
+    log_format: LogFormat = None,
+    metrics: Metrics = None,
     profile: Profile = "local",
     child: ChildFlag = False,
 ) -> None:
@@ -139,9 +150,10 @@ def broker(
     folder = _checked(temporary, settings.broker.data) if temporary else None
     run_role(
         EmbeddedBroker(settings, folder),
+        name="broker",
+        settings=settings,
         child=child,
         quiet=quiet,
-        log_level=settings.logging.level,
         announce=announce,
         line=line,
         summary=summary,

@@ -19,7 +19,9 @@ from wtp.cli.options import (
     Admin,
     Broker,
     Duration,
+    LogFormat,
     LogLevel,
+    Metrics,
     Profile,
     Quiet,
     Room,
@@ -104,6 +106,8 @@ def chat(
     wait: opt.WaitRouter = False,
     quiet: Quiet = False,
     log_level: LogLevel = None,
+    log_format: LogFormat = None,
+    metrics: Metrics = None,
     profile: Profile = "local",
 ) -> None:
     """Talk with a room: its lines and yours in one terminal.
@@ -149,8 +153,9 @@ def chat(
     )
     run_role(
         role,
+        name="chat",
+        settings=settings,
         quiet=quiet,
-        log_level=settings.logging.level,
         announce=says.announce,
         summary=says.summary,
         face=face,

@@ -17,11 +17,14 @@ from wtp.cli.options import (
     Broker,
     ChildFlag,
     Duration,
+    LogFormat,
     LogLevel,
+    Metrics,
     Profile,
     Quiet,
     Room,
     load_settings,
+    option,
     parse_seconds,
 )
 from wtp.cli.reading import WHAT, WHERE, Format, LineForms, full_name
@@ -29,9 +32,11 @@ from wtp.errors import UsageError
 from wtp.model import Kind
 
 if TYPE_CHECKING:
+    from wtp.cli.exposure import Latencies
     from wtp.config.schema import Settings
     from wtp.consumer.mux import MuxConsumer
     from wtp.consumer.output import Output
+    from wtp.consumer.run import Consumer
 
 app = typer.Typer()
 
@@ -181,6 +186,11 @@ def consume(
     ] = None,
     profile: Profile = "local",
     log_level: LogLevel = None,
+    log_format: LogFormat = None,
+    metrics: Metrics = None,
+    otlp: Annotated[
+        str | None, option("tracing.endpoint", "--otlp", panel="Common", metavar="URL")
+    ] = None,
     quiet: Quiet = False,
     child: ChildFlag = False,
 ) -> None:
@@ -235,25 +245,38 @@ def consume(
         trust=clock_trust(router or "", cert_hash, ca, insecure, certs_folder(settings)),
     )
     role: Consumer | MuxConsumer
+    latencies: Latencies | None = None
     if mux:
         from wtp.consumer.mux import MuxConsumer
 
         role = MuxConsumer(settings, request, mux.value, force=force, via=via.value)
     else:
         output_ = where.output(settings, lambda: consumer.brief(), child, files=count)
+        if settings.tracing.endpoint:
+            from wtp.consumer.traces import traced
+
+            output_ = traced(output_, settings.tracing)
         role = consumer = Consumer(settings, request, output_, via=via.value)
+        latencies = consumer_latencies(consumer)
     talks = where.talks and sys.stdout.isatty()
     run_role(
         role,
+        name="consume",
+        settings=settings,
         child=child,
         quiet=quiet,
-        log_level=settings.logging.level,
         output=output.value,
         announce=ui.announce,
         line=None if talks else ui.line,
         screen=None if talks else ui.screen,
         summary=ui.summary,
+        latencies=latencies,
     )
+
+
+def consumer_latencies(consumer: Consumer) -> Latencies:
+    """The consumer's histograms as they are at the time of asking."""
+    return lambda: {"total": consumer.stats.total, **consumer.stats.hops}
 
 
 @dataclass(frozen=True)

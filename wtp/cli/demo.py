@@ -11,7 +11,9 @@ from wtp.cli.optional import OptionalValues
 from wtp.cli.options import (
     ChildFlag,
     Duration,
+    LogFormat,
     LogLevel,
+    Metrics,
     Output,
     OutputFormat,
     Profile,
@@ -58,6 +60,8 @@ def demo(
     output: OutputFormat = Output.TABLE,
     quiet: Quiet = False,
     log_level: LogLevel = None,
+    log_format: LogFormat = None,
+    metrics: Metrics = None,
     profile: Profile = "local",
     child: ChildFlag = False,
 ) -> None:
@@ -82,6 +86,8 @@ def demo(
     )
     run_role(
         Demo(settings, options),
+        name="demo",
+        settings=settings,
         child=child,
         quiet=quiet,
         log_level="error" if sys.stderr.isatty() else settings.logging.level,  # see its events

@@ -213,6 +213,12 @@ LogLevel = Annotated[
     str | None,
     option("logging.level", "--log-level", panel="Common", metavar="LEVEL", parser=_level),
 ]
+LogFormat = Annotated[
+    str | None, option("logging.format", "--log-format", panel="Common", metavar="text|json")
+]
+Metrics = Annotated[
+    str | None, option("metrics.listen", "--metrics", panel="Common", metavar="HOST:PORT")
+]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No status lines.", rich_help_panel="Common")
 ]

@@ -15,7 +15,9 @@ from wtp.cli.options import (
     Admin,
     Broker,
     ChildFlag,
+    LogFormat,
     LogLevel,
+    Metrics,
     Output,
     OutputFormat,
     Quiet,
@@ -150,6 +152,8 @@ def serve(
     admin: Admin = None,
     quiet: Quiet = False,
     log_level: LogLevel = None,
+    log_format: LogFormat = None,
+    metrics: Metrics = None,
     profile: ConfigFile = "local",
     child: ChildFlag = False,
 ) -> None:
@@ -179,9 +183,10 @@ def serve(
         role, announce = Processor(settings, kind, spec, **more), shown.announce
     run_role(
         role,
+        name="processor",
+        settings=settings,
         child=child,
         quiet=quiet,
-        log_level=settings.logging.level,
         announce=announce,
         line=shown.line,
         summary=shown.summary,

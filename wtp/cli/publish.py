@@ -15,7 +15,9 @@ from wtp.cli.options import (
     Broker,
     ChildFlag,
     Duration,
+    LogFormat,
     LogLevel,
+    Metrics,
     Profile,
     Quiet,
     Room,
@@ -88,6 +90,8 @@ def publish(
     count: opt.CountEach = None,
     quiet: Quiet = False,
     log_level: LogLevel = None,
+    log_format: LogFormat = None,
+    metrics: Metrics = None,
     profile: Profile = "local",
     child: ChildFlag = False,
 ) -> None:
@@ -159,9 +163,10 @@ def _run(
     try:
         run_role(
             role,
+            name="publish",
+            settings=settings,
             child=child,
             quiet=quiet or typing,
-            log_level=settings.logging.level,
             announce=says.announce,
             line=says.line,
             screen=getattr(says, "screen", None),

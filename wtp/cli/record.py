@@ -14,7 +14,9 @@ from wtp.cli.options import (
     Broker,
     ChildFlag,
     Duration,
+    LogFormat,
     LogLevel,
+    Metrics,
     Output,
     OutputFormat,
     Profile,
@@ -97,6 +99,8 @@ def record(
     admin: Admin = None,
     profile: Profile = "local",
     log_level: LogLevel = None,
+    log_format: LogFormat = None,
+    metrics: Metrics = None,
     quiet: Quiet = False,
     child: ChildFlag = False,
 ) -> None:
@@ -144,9 +148,10 @@ def record(
     )
     run_role(
         Recorder(settings, request),
+        name="record",
+        settings=settings,
         child=child,
         quiet=quiet,
-        log_level=settings.logging.level,
         output=format_.value,
         announce=ui.announce,
         line=ui.line,

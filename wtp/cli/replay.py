@@ -17,7 +17,9 @@ from wtp.cli.options import (
     Broker,
     ChildFlag,
     Duration,
+    LogFormat,
     LogLevel,
+    Metrics,
     Profile,
     Quiet,
     Room,
@@ -121,6 +123,8 @@ def replay(
     admin: Admin = None,
     profile: Profile = "local",
     log_level: LogLevel = None,
+    log_format: LogFormat = None,
+    metrics: Metrics = None,
     quiet: Quiet = False,
     child: ChildFlag = False,
 ) -> None:
@@ -173,9 +177,10 @@ def _run(replayer: Replayer, where: Where, *, child: bool, quiet: bool, settings
     role = Interactive(replayer, keys=not child and where.raw != "-", jumps=where.shows)
     run_role(
         role,
+        name="replay",
+        settings=settings,
         child=child,
         quiet=quiet,
-        log_level=settings.logging.level,
         output=where.format.value,
         announce=ui.announce,
         line=None if talks else ui.line,

@@ -10,7 +10,9 @@ from wtp.cli.options import (
     Admin,
     Broker,
     ChildFlag,
+    LogFormat,
     LogLevel,
+    Metrics,
     Profile,
     Quiet,
     load_settings,
@@ -40,8 +42,13 @@ def router(
     retry: Annotated[
         bool | None, option("router.retry", "--retry/--no-retry", panel="Network")
     ] = None,
+    metrics_dir: Annotated[
+        str | None, option("router.metrics_dir", "--metrics-dir", metavar="DIR")
+    ] = None,
     quiet: Quiet = False,
     log_level: LogLevel = None,
+    log_format: LogFormat = None,
+    metrics: Metrics = None,
     profile: Profile = "local",
     child: ChildFlag = False,
 ) -> None:
@@ -52,15 +59,17 @@ def router(
     """
     settings = load_settings(ctx)
     from wtp.config.reload import Reload
-    from wtp.router.run import LIVE, Router
+    from wtp.router.run import LIVE, Router, served
     from wtp.ui.router import announce, line, summary
 
     run_role(
         Router(settings, Reload(*sources(ctx), LIVE)),
+        name="router",
+        settings=settings,
         child=child,
         quiet=quiet,
-        log_level=settings.logging.level,
         announce=announce,
         line=line,
         summary=summary,
+        served=served,
     )

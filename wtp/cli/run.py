@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import typer
 
 from wtp.cli import INTERRUPTED
+from wtp.cli.exposure import Exposure, Latencies
 from wtp.cli.face import ChildFace, Face, LogLines, face_of
+from wtp.cli.logs import JsonFace, JsonLines, everything_logged
+from wtp.config.schema import Settings
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -43,15 +46,19 @@ class Role(Protocol):
 def run_role(
     role: Role,
     *,
+    name: str = "",
+    settings: Settings | None = None,
     child: bool = False,
     quiet: bool = False,
-    log_level: str = "info",
+    log_level: str = "",
     output: str = "table",
     announce: Show | None = None,
     line: Show | None = None,
     screen: Show | None = None,
     summary: Show | None = None,
     face: Face | None = None,
+    served: Callable[[Snapshot], str] | None = None,
+    latencies: Latencies | None = None,
 ) -> None:
     """Run a role to its end and leave with the right exit code.
 
@@ -60,34 +67,43 @@ def run_role(
 
     Args:
         role: What to run.
+        name: Its command, by which others find it.
+        settings: How it logs and where its figures are shown; None: the defaults.
         child: Speak JSON events on stdout and end with stdin instead of using the terminal.
         quiet: No status, no summary; errors only.
-        log_level: Least severity of the project's own log lines.
+        log_level: Replaces the settings' least severity of the project's own log lines.
         output: "json" prints the last snapshot as one object on stdout at the end.
         announce: What to say when the role is ready, out of its info.
         line: Its state in one line, out of a snapshot.
         screen: Its state on a terminal, default `line`.
         summary: What to say at the end.
         face: Replaces the terminal, lines or events, for a role that has the terminal itself.
+        served: The URL at which the role serves its figures by itself, out of its info.
+        latencies: Its histograms by hop, `total` beside them, for Prometheus.
 
     Raises:
         WtpError: The role's own error, unless `child` (it went out as an event).
         typer.Exit: With the exit code when that is not 0.
     """
+    settings = settings or Settings()
+    as_json = settings.logging.format == "json"
+    if as_json and not child and face is None:
+        face = JsonFace(quiet=quiet, output=output)
     face = face or face_of(
         child=child, quiet=quiet, output=output,
         announce=announce, line=line, screen=screen, summary=summary,
     )  # fmt: skip
-    with _logging(face, log_level):
-        code = asyncio.run(_drive(role, face))
+    exposure = Exposure(name, settings, child=child, served=served, latencies=latencies)
+    lines = JsonLines(face.log) if as_json else LogLines(face)
+    with _logging(lines, log_level or settings.logging.level):
+        code = asyncio.run(_drive(role, face, exposure))
     if code:
         raise typer.Exit(code)
 
 
 @contextlib.contextmanager
-def _logging(face: Face, level: str) -> Iterator[None]:
+def _logging(lines: logging.Handler, level: str) -> Iterator[None]:
     """Log through the face while the role runs; libraries only from warnings on, QUIC not."""
-    lines = LogLines(face)
     root, own = logging.getLogger(), logging.getLogger("wtp")
     hushed = [] if os.environ.get("WTP_DEBUG") else [logging.getLogger(name) for name in QUIC_LOGS]
     for logger in hushed:
@@ -96,21 +112,23 @@ def _logging(face: Face, level: str) -> Iterator[None]:
     root.setLevel(logging.WARNING)
     own.setLevel(level.upper())
     try:
-        yield
+        with everything_logged(wanted=isinstance(lines, JsonLines)):
+            yield
     finally:
         root.removeHandler(lines)
         for logger in hushed:
             logger.disabled = False
 
 
-async def _drive(role: Role, face: Face) -> int:
+async def _drive(role: Role, face: Face, exposure: Exposure) -> int:
     """Run the role beside its status; every way out ends in the face's summary or error."""
     ends = _Ends(role)
     ends.listen(child=isinstance(face, ChildFace))
     face.start()
     ticking = asyncio.create_task(_tick(role, face))
     try:
-        await role.run(face.ready)
+        async with exposure.around(role.snapshot, face.ready) as ready:
+            await role.run(ready)
     except asyncio.CancelledError:
         if not ends.forced:
             raise

@@ -48,6 +48,13 @@ DRAIN_S = 3.0
 GOODBYE = 0
 
 
+def served(info: dict[str, Any]) -> str:
+    """URL of the HTTPS side as this machine reaches it, out of what `ready` was told."""
+    host, port = split_address(info["address"])
+    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, not bound
+    return f"https://{join_address(own.get(host, host), port)}"
+
+
 class Router:
     """The router.
 

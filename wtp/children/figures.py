@@ -1,0 +1,104 @@
+"""The figures of a running command by plain HTTP on this machine: `--metrics HOST:PORT`.
+
+GET /stats     its snapshot as one JSON object
+GET /metrics   the same as Prometheus text
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+from wtp.config.address import is_loopback, join_address, split_address
+from wtp.errors import UsageError, WtpError
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+Snapshot = Callable[[], dict[str, Any]]
+
+
+@contextlib.asynccontextmanager
+async def serve_figures(
+    listen: str, snapshot: Snapshot, metrics: Callable[[], bytes]
+) -> AsyncIterator[str]:
+    """Serve while the context lasts.
+
+    Args:
+        listen: `HOST:PORT` of this machine; port 0 takes a free one.
+        snapshot: Plain values, asked for on the loop.
+        metrics: The Prometheus text, likewise.
+
+    Yields:
+        The URL, `http://HOST:PORT`.
+
+    Raises:
+        UsageError: The address is a public one.
+        WtpError: It cannot be bound (code `bind`).
+    """
+    host, _ = split_address(listen)
+    if not is_loopback(host):
+        raise UsageError(
+            f"{listen} is a public address, and figures are for this machine only.",
+            hint="Use --metrics 127.0.0.1:PORT, and fetch them from here.",
+        )
+    from aiohttp import web
+
+    sock = _bind(listen)
+    runner = web.AppRunner(_application(snapshot, metrics), access_log=None, shutdown_timeout=1.0)
+    try:
+        await runner.setup()
+        await web.SockSite(runner, sock).start()
+        yield f"http://{join_address(*sock.getsockname()[:2])}"
+    finally:
+        await runner.cleanup()
+        sock.close()
+
+
+def _bind(listen: str) -> socket.socket:
+    host, port = split_address(listen)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise WtpError(
+            f"Cannot serve figures on {listen}: {error.strerror}.",
+            hint="Choose another --metrics (port 0 takes a free one), or stop what uses it.",
+            code="bind",
+        ) from error
+    sock.setblocking(False)
+    return sock
+
+
+def _application(snapshot: Snapshot, metrics: Callable[[], bytes]) -> web.Application:
+    from aiohttp import web
+    from prometheus_client import CONTENT_TYPE_LATEST
+
+    @web.middleware
+    async def this_machine(request: web.Request, handler: Any) -> web.StreamResponse:
+        """Refuse pages that reach this port under a name of their own (DNS rebinding)."""
+        try:
+            host = request.url.host or ""
+        except ValueError:
+            host = ""
+        if not is_loopback(host):
+            raise web.HTTPForbidden(text="figures are for this machine only\n")
+        answer: web.StreamResponse = await handler(request)
+        return answer
+
+    async def stats(_: web.Request) -> web.Response:
+        text = json.dumps(snapshot(), default=str)
+        return web.Response(text=text, content_type="application/json")
+
+    async def prometheus(_: web.Request) -> web.Response:
+        return web.Response(body=metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application(middlewares=[this_machine], client_max_size=1024)
+    app.add_routes([web.get("/stats", stats), web.get("/metrics", prometheus)])
+    return app
