@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 
 import pytest
+from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wtp.metrics import BUCKETS_MS, MAX_LATENCY_US, PERCENTILES, Buckets, Latency, Ledger
+from wtp.metrics import (
+    BUCKETS_MS,
+    COARSE_BITS,
+    MAX_LATENCY_US,
+    PERCENTILES,
+    Buckets,
+    Latency,
+    Ledger,
+)
 
 steps = st.lists(
     st.tuples(st.sampled_from(["offer", "deliver", "drop", "stall"]), st.integers(0, 5)),
@@ -98,7 +108,8 @@ def test_negative_and_endless_values_are_counted_at_the_ends() -> None:
 
 
 def test_empty_buckets_have_no_mean() -> None:
-    assert Buckets().snapshot() == {"n": 0, "mean_ms": None, "buckets": [0] * 12}
+    unknown = dict.fromkeys(("mean_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms"))
+    assert Buckets().snapshot() == {"n": 0, **unknown, "buckets": [0] * 12}
 
 
 @given(st.lists(st.integers(0, 2_000_000)))
@@ -116,6 +127,13 @@ def test_each_value_is_in_the_first_bucket_that_holds_it(values: list[int]) -> N
     assert snapshot["n"] == len(values)
     if values:
         assert snapshot["mean_ms"] == pytest.approx(sum(values) / len(values) / 1000, abs=1e-3)
+        assert snapshot["max_ms"] == max(values) / 1000
+        for name in ("p50", "p90", "p99"):
+            rank = max(1, math.ceil(PERCENTILES[name] * len(values) / 100))
+            true_ms = sorted(values)[rank - 1] / 1000
+            bucket = bisect_left(BUCKETS_MS, true_ms)
+            low_ms, high_ms = lower[bucket], min(upper[bucket], max(values) / 1000)
+            assert max(low_ms, 0) <= snapshot[f"{name}_ms"] <= high_ms + 1e-3
 
 
 def test_percentiles_agree_with_the_histogram_itself() -> None:
@@ -123,8 +141,10 @@ def test_percentiles_agree_with_the_histogram_itself() -> None:
     for value in range(1, 20_000, 7):
         latency.add(value)
     figures = latency.snapshot()
+    histogram = HdrHistogram.decode(latency.encoded())
+    assert histogram.get_total_count() == latency.n
     for name, percent in PERCENTILES.items():
-        theirs = latency._histogram.get_value_at_percentile(percent) / 1000
+        theirs = histogram.get_value_at_percentile(percent) / 1000
         assert figures[f"{name}_ms"] == pytest.approx(theirs, rel=0.002)
 
 
@@ -133,3 +153,41 @@ def test_one_value_is_every_percentile() -> None:
     one.add(4321)
     figures = one.snapshot()
     assert figures["p50_ms"] == figures["p999_ms"] == figures["max_ms"] == 4.321
+
+
+@given(
+    st.lists(st.integers(0, 10**7), min_size=1, max_size=60),
+    st.lists(st.integers(0, 10**7), max_size=60),
+)
+def test_merged_ones_count_as_if_all_had_been_counted_by_one(
+    first: list[int], second: list[int]
+) -> None:
+    whole, merged, other = Latency(COARSE_BITS), Latency(COARSE_BITS), Latency(COARSE_BITS)
+    for value in first:
+        whole.add(value)
+        merged.add(value)
+    for value in second:
+        whole.add(value)
+        other.add(value)
+    merged.merge(other)
+    assert merged.snapshot() == whole.snapshot()
+    assert merged.sum_us == whole.sum_us == sum(first) + sum(second)
+    assert whole.snapshot()["p50_ms"] * 1000 == pytest.approx(
+        sorted(first + second)[math.ceil(whole.n / 2) - 1], rel=0.017, abs=1
+    )
+
+
+def test_how_many_are_below_a_bound_adds_up() -> None:
+    latency = Latency()
+    assert latency.below([1.0, 2.0]) == [0, 0]
+    for value in (100, 200, 200, 3000, 2**40):
+        latency.add(value)
+    assert latency.below([99, 100, 200, 10_000, float("inf")]) == [0, 1, 3, 4, 5]
+
+
+def test_the_mean_is_that_of_the_values_themselves() -> None:
+    latency = Latency(COARSE_BITS)
+    assert latency.mean_us is None
+    for value in (123_457, 123_459):
+        latency.add(value)
+    assert latency.mean_us == 123_458
