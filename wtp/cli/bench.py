@@ -7,35 +7,34 @@ from typing import Annotated, Literal
 
 import typer
 
+from wtp.bench.ranges import Range
 from wtp.cli import bench_glass, bench_media
 from wtp.cli.bench_common import (
+    Bench,
     Bitrate,
     Codec,
     Fps,
     Fsync,
     Mtu,
     PictureSize,
-    Rate,
+    RateRange,
     Seconds,
     Size,
+    SizeRange,
     Warmup,
-    finish,
+    measured,
+    ranged,
     say,
 )
-from wtp.cli.options import (
-    Admin,
-    Output,
-    OutputFormat,
-    Profile,
-    load_settings,
-    option,
-    parse_seconds,
-)
+from wtp.cli.options import Admin, Profile, load_settings, option, parse_seconds
+
+RATE_30, RATE_500 = Range("30", (30.0,)), Range("500", (500.0,))
+SIZE_1_KB, SIZE_20_KB = Range("1KB", (1000.0,)), Range("20KB", (20_000.0,))
 
 app = typer.Typer(no_args_is_help=True, help="Measure latency and throughput.")
 
 
-@app.command()
+@measured(app)
 def latency(
     ctx: typer.Context,
     duration: Seconds = 20.0,
@@ -55,72 +54,54 @@ def latency(
         ),
     ] = None,
     admin: Admin = None,
-    output: OutputFormat = Output.TABLE,
     profile: Profile = "local",
-) -> None:
+) -> Bench:
     """The whole path from capture to receipt, beside pulsar-client alone."""
     from wtp.bench import latency as bench
 
     settings = load_settings(ctx)
     config = bench.configuration(settings.publish, duration, warmup, fsync)
-    say(config["machine"])
-    finish(
-        "latency", asyncio.run(bench.run(config, say, settings.broker if broker else None)), output
-    )
+    beside = settings.broker if broker else None
+    return Bench("latency", config, lambda: asyncio.run(bench.run(config, say, beside)))
 
 
-@app.command()
+@measured(app)
 def router(
-    rate: Rate = 30.0,
-    size: Size = 20_000,
+    rate: RateRange = RATE_30,
+    size: SizeRange = SIZE_20_KB,
     duration: Seconds = 20.0,
     warmup: Warmup = 3.0,
     mtu: Mtu = 0,
     fsync: Fsync = "interval",
-    output: OutputFormat = Output.TABLE,
-) -> None:
+) -> Bench:
     """Objects of one size at one rate through router and broker: latency, CPU, drops."""
     from wtp.bench import router as bench
 
-    config = {
-        "size_bytes": size,
-        "rate": rate,
-        "duration_s": duration,
-        "warmup_s": warmup,
-        "mtu": mtu,
-        "fsync": fsync,
-    }
-    finish("router", asyncio.run(bench.run(config, say)), output)
+    config = {"duration_s": duration, "warmup_s": warmup, "mtu": mtu, "fsync": fsync}
+    ranges = {"size_bytes": size, "rate": rate}
+    return ranged("router", config, ranges, lambda one: asyncio.run(bench.run(one, say)))
 
 
-@app.command()
+@measured(app)
 def receipts(
-    size: Size = 1000,
-    rate: Annotated[
-        float, typer.Option("--rate", help="Objects a second of the paced part.", min=1.0)
-    ] = 500.0,
+    size: SizeRange = SIZE_1_KB,
+    rate: RateRange = RATE_500,
     duration: Seconds = 5.0,
     warmup: Warmup = 1.0,
     fsync: Fsync = "interval",
-    output: OutputFormat = Output.TABLE,
-) -> None:
+) -> Bench:
     """Reliable objects with receipts, beside pulsar-client alone: rate and latency."""
     from wtp.bench import receipts as bench
 
-    config = {
-        "size_bytes": size,
-        "rate": rate,
-        "duration_s": duration,
-        "warmup_s": warmup,
-        "fsync": fsync,
-    }
-    finish("receipts", asyncio.run(bench.run(config, say)), output)
+    config = {"duration_s": duration, "warmup_s": warmup, "fsync": fsync}
+    ranges = {"size_bytes": size, "rate": rate}
+    return ranged("receipts", config, ranges, lambda one: asyncio.run(bench.run(one, say)))
 
 
-@app.command()
+@measured(app)
 def processor(
-    rate: Rate = 30.0,
-    size: Size = 20_000,
+    rate: RateRange = RATE_30,
+    size: SizeRange = SIZE_20_KB,
     duration: Seconds = 15.0,
     warmup: Warmup = 3.0,
     objects: Annotated[
@@ -130,24 +111,22 @@ def processor(
         Literal["binary", "json"], typer.Option("--data-format", help="Form over HTTP.")
     ] = "binary",
     fsync: Fsync = "interval",
-    output: OutputFormat = Output.TABLE,
-) -> None:
+) -> Bench:
     """What an HTTP processor adds to the path, and the speed of a topic worker."""
     from wtp.bench import processor as bench
 
     config = {
-        "size_bytes": size,
-        "rate": rate,
         "duration_s": duration,
         "warmup_s": warmup,
         "objects": objects,
         "data_format": data_format,
         "fsync": fsync,
     }
-    finish("processor", asyncio.run(bench.run(config, say)), output)
+    ranges = {"size_bytes": size, "rate": rate}
+    return ranged("processor", config, ranges, lambda one: asyncio.run(bench.run(one, say)))
 
 
-@app.command()
+@measured(app)
 def replay(
     tracks: Annotated[int, typer.Option("--tracks", help="Tracks of the room.", min=1)] = 10,
     fps: Annotated[
@@ -163,8 +142,7 @@ def replay(
         str, typer.Option("--beside", help="Broker measured as well.", metavar="URL")
     ] = "",
     fsync: Fsync = "interval",
-    output: OutputFormat = Output.TABLE,
-) -> None:
+) -> Bench:
     """The past of a room at full speed, beside pulsar-client alone."""
     from wtp.bench import replay as bench
 
@@ -176,25 +154,54 @@ def replay(
         "rounds": rounds,
         "fsync": fsync,
     }
-    finish("replay", bench.run(config, say, beside), output)
+    return Bench("replay", config, lambda: bench.run(config, say, beside), histogram=False)
 
 
-@app.command()
-def broker(output: OutputFormat = Output.TABLE) -> None:
+@measured(app)
+def broker(
+    duration: Seconds = 15.0,
+    small: Annotated[
+        int, typer.Option("--small", help="Messages of 500 bytes, flat out.", min=100)
+    ] = 150_000,
+    large: Annotated[
+        int, typer.Option("--large", help="Messages of 20 KB, flat out.", min=100)
+    ] = 30_000,
+    fsync: Fsync = "interval",
+) -> Bench:
     """The embedded broker alone, produced to and consumed from by pulsar-client."""
     from wtp.bench.broker import run
 
-    say("about half a minute")
-    finish("broker", run(), output)
+    config = {"duration_s": duration, "small": small, "large": large, "fsync": fsync}
+    return Bench(
+        "broker", config, lambda: run(paced_s=duration, small=small, large=large, fsync=fsync)
+    )
 
 
-@app.command()
-def transport(mtu: Mtu = 1452, output: OutputFormat = Output.TABLE) -> None:
+@measured(app)
+def transport(
+    mtu: Mtu = 1452,
+    duration: Seconds = 4.0,
+    size: SizeRange = SIZE_20_KB,
+    sessions: Annotated[
+        int, typer.Option("--sessions", help="Idle sessions, for their memory.", min=0)
+    ] = 200,
+) -> Bench:
     """WebTransport alone: one stream per object from one process to another."""
     from wtp.bench.transport import run
 
-    say("about twenty seconds")
-    finish("transport", run(mtu=mtu), output)
+    config = {"mtu": mtu, "duration_s": duration, "idle_sessions": sessions}
+    return ranged(
+        "transport",
+        config,
+        {"size_bytes": size},
+        lambda one: run(
+            mtu=mtu,
+            object_bytes=one["size_bytes"],
+            flat_out_s=duration,
+            paced_s=duration,
+            idle_sessions=sessions,
+        ),
+    )
 
 
 app.add_typer(bench_media.app)

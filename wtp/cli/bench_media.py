@@ -9,15 +9,16 @@ from typing import Annotated
 import typer
 
 from wtp.cli.bench_common import (
+    Bench,
     Codec,
     Fsync,
     PictureSize,
     Seconds,
     Warmup,
-    finish,
+    measured,
     say,
 )
-from wtp.cli.options import Output, OutputFormat, Profile, load_settings, parse_bytes, parse_seconds
+from wtp.cli.options import Profile, load_settings, parse_bytes, parse_seconds
 
 app = typer.Typer()
 
@@ -29,7 +30,7 @@ class Container(StrEnum):
     MKV = "mkv"
 
 
-@app.command()
+@measured(app)
 def media(
     ctx: typer.Context,
     duration: Seconds = 20.0,
@@ -39,9 +40,8 @@ def media(
         int, typer.Option("--pictures", help="Pictures for each codec.", min=10)
     ] = 120,
     fsync: Fsync = "interval",
-    output: OutputFormat = Output.TABLE,
     profile: Profile = "local",
-) -> None:
+) -> Bench:
     """Every codec alone; then CPU, delay and lip sync of publish and watch."""
     from wtp.bench import media as bench
 
@@ -52,38 +52,37 @@ def media(
         "pictures": pictures,
         "fsync": fsync,
     }
-    finish("media", asyncio.run(bench.run(config, say)), output)
+    return Bench("media", config, lambda: asyncio.run(bench.run(config, say)), histogram=False)
 
 
-@app.command()
+@measured(app)
 def soak(
     duration: Seconds = 3600.0,
     warmup: Warmup = 30.0,
     fsync: Fsync = "interval",
-    output: OutputFormat = Output.TABLE,
-) -> None:
+) -> Bench:
     """Publish and watch for long: CPU, growth of memory, drift of the delay."""
     from wtp.bench import soak as bench
 
     config = {"duration_s": duration, "warmup_s": warmup, "fsync": fsync}
-    finish("soak", asyncio.run(bench.run(config, say)), output)
+    return Bench("soak", config, lambda: asyncio.run(bench.run(config, say)))
 
 
-@app.command()
+@measured(app)
 def files(
     size: Annotated[
         int, typer.Option("--size", help="Size of the file.", metavar="SIZE", parser=parse_bytes)
     ] = 500_000_000,
     fsync: Fsync = "interval",
-    output: OutputFormat = Output.TABLE,
-) -> None:
+) -> Bench:
     """One file from publish to its folder, beside pulsar-client alone and a copy on disk."""
     from wtp.bench import files as bench
 
-    finish("files", asyncio.run(bench.run({"size_bytes": size, "fsync": fsync}, say)), output)
+    config = {"size_bytes": size, "fsync": fsync}
+    return Bench("files", config, lambda: asyncio.run(bench.run(config, say)), histogram=False)
 
 
-@app.command()
+@measured(app)
 def record(
     length: Annotated[
         float,
@@ -96,16 +95,15 @@ def record(
         ),
     ] = 600.0,
     container: Annotated[Container, typer.Option("--to", help="Container.")] = Container.MP4,
-    output: OutputFormat = Output.TABLE,
-) -> None:
+) -> Bench:
     """How fast a room's past is recorded, beside pulsar-client's reading alone."""
     from wtp.bench import record as bench
 
     config = {"minutes": length / 60, "ending": f".{container.value}"}
-    finish("record", bench.run(config, say), output)
+    return Bench("record", config, lambda: bench.run(config, say), histogram=False)
 
 
-@app.command()
+@measured(app)
 def squeeze(
     rate: Annotated[
         int,
@@ -118,10 +116,9 @@ def squeeze(
         typer.Option("--narrow", help="How long it is so.", metavar="TIME", parser=parse_seconds),
     ] = 10.0,
     codec: Codec = None,
-    output: OutputFormat = Output.TABLE,
-) -> None:
+) -> Bench:
     """The line drops to 1 Mbit/s and is wide again: how the delay follows (Linux, root)."""
     from wtp.bench import squeeze as bench
 
     config = bench.configuration(rate, narrow_s=narrow, codec=codec or "h264")
-    finish("squeeze", asyncio.run(bench.run(config, say)), output)
+    return Bench("squeeze", config, lambda: asyncio.run(bench.run(config, say)), histogram=False)
