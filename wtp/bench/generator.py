@@ -52,8 +52,8 @@ class Load:
         seed: Of the phases of the sessions' schedules.
     """
 
-    url: str
-    cert_hash: str
+    url: str = ""
+    cert_hash: str = ""
     tag: str = "bench"
     sessions: int = 1
     kind: str = "video"
