@@ -12,8 +12,12 @@ from wtp.errors import UsageError, WireError
 NAME_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """What a room, publisher or track name may be made of."""
 
-STAMPS = ("capture_us", "encode_us", "send_us", "route_us", "publish_us")
+STAMPS = ("capture_us", "encode_us", "send_us", "route_us", "process_us", "publish_us")
 """Names of the stamps that travel with an object, in the order they are taken."""
+
+WORKER_STAMPS = ("broker_us", "processor_us")
+"""Properties of what a topic processor made, between `route_us` and `process_us`: when its input
+was handed to the broker, and when the processor had it."""
 
 EMPTY: Mapping[str, str] = {}
 
@@ -116,7 +120,8 @@ class Object:
         key: Whether decoding can start here.
         payload: The encoded bytes, exactly as they go to Pulsar.
         capture_us: When it was captured, Unix µs, or None when unknown; likewise `encode_us`,
-            `send_us`, `route_us` and `publish_us` for the later hops.
+            `send_us`, `route_us`, `process_us` (it came back from a processor; None without one)
+            and `publish_us` for the later hops.
         duration_us: How long it lasts in µs, 0 when it does not say.
         content_type: How to decode it, e.g. `video/h264`.
         attributes: The kind's own strings (file chunk index, chat author, ...).
@@ -132,6 +137,7 @@ class Object:
     encode_us: int | None = None
     send_us: int | None = None
     route_us: int | None = None
+    process_us: int | None = None
     publish_us: int | None = None
     duration_us: int = 0
     content_type: str = ""
@@ -153,22 +159,30 @@ def to_properties(
     Returns:
         Strings only. A missing stamp is a missing property.
     """
-    out = dict(obj.attributes)
-    out.update(
-        wtp="1",
-        kind=obj.kind.value,
-        content_type=obj.content_type,
-        seq=str(obj.seq),
-        group=str(obj.group),
-        key="1" if obj.key else "0",
-        clock=clock,
-    )
+    out = {
+        **obj.attributes,
+        "wtp": "1",
+        "kind": obj.kind.value,
+        "content_type": obj.content_type,
+        "seq": str(obj.seq),
+        "group": str(obj.group),
+        "key": "1" if obj.key else "0",
+        "clock": clock,
+    }
     if instance:
         out["instance"] = instance
-    for name in STAMPS:
-        value = getattr(obj, name)
-        if value is not None:
-            out[name] = str(value)
+    if obj.capture_us is not None:  # one by one: a loop over names takes twice as long
+        out["capture_us"] = str(obj.capture_us)
+    if obj.encode_us is not None:
+        out["encode_us"] = str(obj.encode_us)
+    if obj.send_us is not None:
+        out["send_us"] = str(obj.send_us)
+    if obj.route_us is not None:
+        out["route_us"] = str(obj.route_us)
+    if obj.process_us is not None:
+        out["process_us"] = str(obj.process_us)
+    if obj.publish_us is not None:
+        out["publish_us"] = str(obj.publish_us)
     if obj.duration_us:
         out["duration_us"] = str(obj.duration_us)
     if clock_error_us is not None:
@@ -179,7 +193,7 @@ def to_properties(
 
 
 RESERVED = frozenset(
-    {*STAMPS, "wtp", "kind", "content_type", "seq", "instance", "group", "key"}
+    {*STAMPS, *WORKER_STAMPS, "wtp", "kind", "content_type", "seq", "instance", "group", "key"}
     | {"duration_us", "clock", "clock_error_us", "replayed"}
 )
 """Property names that an object's own attributes may not use."""

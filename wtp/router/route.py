@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from wtp.broker.client import Producer
@@ -119,7 +119,8 @@ class Route:
         self._clock = clock
         self._key = str(track)
         self._domain = str(clock.domain)
-        self._error_us: int | None = None
+        self.clock_error_us: int | None = None
+        """Bound on the error of the stamps that it publishes; None when unknown."""
 
     @property
     def last_seq(self) -> int:
@@ -145,8 +146,10 @@ class Route:
 
     def _stamped(self, obj: Object) -> Object:
         """The object in the router's clock domain, with its route stamp."""
+        if obj.process_us is not None:  # it has been here as part of another track
+            return replace(obj, content_type=self.content_type)
         offset = self.owner.offset if self.owner else None
-        self._error_us = offset.error_us if offset else None
+        self.clock_error_us = offset.error_us if offset else None
         shift = offset.offset_us if offset else 0
         return Object(  # `replace` takes twice as long
             kind=obj.kind,
@@ -166,7 +169,7 @@ class Route:
 
     def properties(self, obj: Object) -> dict[str, str]:
         """What describes an object of this track to the broker and to a stage."""
-        return to_properties(obj, self.instance, self._domain, self._error_us)
+        return to_properties(obj, self.instance, self._domain, self.clock_error_us)
 
     def _hand_over(
         self, producer: Producer, obj: Object, seq: int | None, done: Callable[..., None]

@@ -212,7 +212,7 @@ class ServiceStage:
             if isinstance(result, Fault):
                 self._failed(entry, result, endpoint)
             else:
-                entry.result = self._made(entry.obj, result)
+                entry.result = self._made(entry, result)
                 if isinstance(entry.result, Drop) and entry.result.reason != FILTERED:
                     self._lose(entry, entry.result)
             self.pump()
@@ -243,8 +243,9 @@ class ServiceStage:
 
     # Towards the broker
 
-    def _made(self, obj: Object, answer: Answer) -> list[Object] | Drop:
+    def _made(self, entry: Entry, answer: Answer) -> list[Object] | Drop:
         """What goes to the broker in an object's place."""
+        obj = entry.obj
         if answer.parcels or answer.published:
             self._returns = not answer.published
         if not answer.parcels:
@@ -257,7 +258,7 @@ class ServiceStage:
                 return self._wrong(GARBAGE, obj, error.message)
             if one.kind is obj.kind and parcel.track == self.track:
                 made.append(one)
-            elif not (self._live and self._service.aside(self, parcel, one)):
+            elif not (self._live and self._service.aside(self, parcel, self._back(one, entry))):
                 where = f"{one.kind} of {parcel.track}"
                 return self._wrong(MISPLACED, obj, f"it returned {where}, which it must publish")
         if self._live:
@@ -265,6 +266,14 @@ class ServiceStage:
         if len(made) > 1:
             return self._wrong(SEVERAL, obj, f"it returned {len(made)} objects for one")
         return [replace(one, seq=obj.seq) for one in made]
+
+    def _back(self, made: Object, entry: Entry) -> Object:
+        """What was made of an object, with the stamps of its way through here, in its clock."""
+        route_us = entry.obj.route_us
+        if route_us is None:
+            return made
+        since_us = round((self._service.now_s() - entry.at_s) * 1e6)
+        return replace(made, route_us=route_us, process_us=route_us + since_us)
 
     def _wrong(self, reason: str, obj: Object, why: str) -> Drop:
         return Drop(reason, f"The processor's answer to object {obj.seq} of {self.track}: {why}.")
@@ -282,6 +291,8 @@ class ServiceStage:
                     result = Drop(BROKEN)
             if isinstance(result, Drop):
                 self._lost_output = True
+            elif entry.tries:
+                result = [self._back(one, entry) for one in result]
             self._finish(entry, result)
         return len(self._under_way) != before
 

@@ -167,6 +167,8 @@ class Service:
         if route is None:
             return False
         self.stages[stage].add(route)
+        error = parcel.properties.get("clock_error_us", "")
+        route.clock_error_us = int(error) if error.isdecimal() and len(error) < 19 else None
         route.offer(obj)
         return True
 
