@@ -1,0 +1,125 @@
+"""All checks side by side, each with a limit of time, in a fixed order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from wtp.doctor.finding import Finding, State, Subject
+from wtp.errors import UsageError, WtpError
+
+Check = Callable[[Subject], Awaitable[list[Finding]]]
+
+LIMIT_S = 3.8
+"""How long a check may take: with Python's own start the command stays below five seconds."""
+
+PATIENT: Mapping[str, float] = {"packages": 10.0, "opencv": 10.0, "sound": 10.0}
+"""Checks that wait for this machine alone: they end by themselves, later when it is busy."""
+
+CHECKS: Mapping[str, str] = {
+    "python": "wtp.doctor.python",
+    "packages": "wtp.doctor.packages",
+    "opencv": "wtp.doctor.opencv",
+    "camera": "wtp.doctor.camera",
+    "sound": "wtp.doctor.sound",
+    "udp": "wtp.doctor.udp",
+    "certificate": "wtp.doctor.certificate",
+    "router": "wtp.doctor.router",
+    "clock": "wtp.doctor.clock",
+    "broker": "wtp.doctor.broker",
+    "ports": "wtp.doctor.ports",
+    "disk": "wtp.doctor.disk",
+    "processes": "wtp.doctor.processes",
+    "terminal": "wtp.doctor.terminal",
+}
+"""Name of a check to the module that holds its `look`, in the order of the answer."""
+
+
+def choose(names: Sequence[str]) -> list[str]:
+    """The checks that were named, in the order of `CHECKS`; all for none.
+
+    Raises:
+        UsageError: One of them does not exist.
+    """
+    for name in names:
+        if name not in CHECKS:
+            raise UsageError(
+                f"There is no check {name!r}.", hint=f"There are: {', '.join(CHECKS)}."
+            )
+    return [name for name in CHECKS if name in names or not names]
+
+
+async def diagnose(
+    subject: Subject, names: Sequence[str] = (), limit_s: float | None = None
+) -> list[Finding]:
+    """Look at everything, or at what was named.
+
+    Args:
+        subject: What is looked at.
+        names: Checks; none means all.
+        limit_s: How long one check may take; None: as above.
+
+    Returns:
+        What was found, in the order of `CHECKS`; at least one finding a check.
+
+    Raises:
+        UsageError: There is no such check.
+    """
+    chosen = choose(names)
+    asyncio.get_running_loop().set_default_executor(_Daemons())
+    with _silence():
+        answers = await asyncio.gather(
+            *(_look(name, subject, limit_s or PATIENT.get(name, LIMIT_S)) for name in chosen)
+        )
+    return [finding for findings in answers for finding in findings]
+
+
+async def _look(name: str, subject: Subject, limit_s: float) -> list[Finding]:
+    """Run one check; whatever happens in it becomes a finding."""
+    try:
+        async with asyncio.timeout(limit_s):
+            look: Check = import_module(CHECKS[name]).look
+            return await look(subject)
+    except TimeoutError:
+        text, mend = f"no result within {limit_s:g} s", f"wtp doctor {name}"
+    except WtpError as error:
+        text, mend = error.message, error.hint
+    except Exception as error:  # noqa: BLE001 - a check that fails must not take the others along
+        text, mend = f"the check itself failed: {type(error).__name__}: {error}", ""
+    why = "Nothing is known about this as long as the check cannot be finished."
+    return [Finding(name, State.UNKNOWN, text, why, mend)]
+
+
+class _Daemons(ThreadPoolExecutor):
+    """Runs each call in a daemon thread: a name server that hangs does not hold up the end."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def work() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(fn(*args, **named))
+            except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+                future.set_exception(error)
+
+        threading.Thread(target=work, daemon=True, name="doctor").start()
+        return future
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what parts of wtp and its libraries log off stderr: findings say it."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
