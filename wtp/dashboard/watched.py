@@ -1,0 +1,94 @@
+"""One thing that is asked again and again, and whether it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from typing import Any
+
+from wtp.clock import monotonic_us, wall_us
+from wtp.errors import WtpError
+
+STALE_S = 3.0
+"""An answer as old as this says nothing about now."""
+
+
+class Watched:
+    """Something that is asked for its figures, and when it was there.
+
+    Args:
+        url: Where it is, as it is shown.
+        period_s: From one question to the next.
+
+    Attributes:
+        state: `waiting` before the first question is settled, then `up` or `gone`.
+        problem: Why there is no answer; empty while there is one.
+        asked: Questions that were settled, one way or the other.
+    """
+
+    def __init__(self, url: str, period_s: float = 1.0) -> None:
+        self.url = url
+        self.state = "waiting"
+        self.problem = ""
+        self.asked = 0
+        self.took_ms: float | None = None
+        self._period_s = period_s
+        self._since_us = monotonic_us()
+        self._answered_us = 0
+
+    async def follow(self) -> None:
+        """Ask until cancelled; no fault of the other side ends it."""
+        loop = asyncio.get_running_loop()
+        while True:
+            began_s = loop.time()
+            try:
+                await self._ask()
+            except WtpError as error:
+                self._missed(error.message)
+            except (TypeError, KeyError, ValueError, AttributeError):
+                self._missed("its answer makes no sense; it may be another version of wtp")
+            else:
+                self._answered(loop.time() - began_s)
+            self.asked += 1
+            await asyncio.sleep(max(0.1, began_s + self._period_s - loop.time()))
+
+    async def _ask(self) -> None:
+        """Ask once and keep the figures.
+
+        Raises:
+            WtpError: There was no answer.
+        """
+        raise NotImplementedError
+
+    def _lost(self) -> None:
+        """Forget the figures: from here on they are unknown."""
+
+    def _answered(self, took_s: float) -> None:
+        self.took_ms = round(took_s * 1000, 3)
+        self.problem = ""
+        self._answered_us = monotonic_us()
+        if self.state != "up":
+            self.state, self._since_us = "up", self._answered_us
+
+    def _missed(self, problem: str) -> None:
+        self.problem, self.took_ms = problem, None
+        if self.state != "gone":
+            self.state, self._since_us = "gone", monotonic_us()
+        self._lost()
+
+    def fresh(self, now_us: int) -> bool:
+        """Whether its figures are those of now."""
+        age_s = (now_us - self._answered_us) / 1e6
+        return self.state == "up" and age_s < STALE_S + self._period_s
+
+    def presence(self, now_us: int) -> dict[str, Any]:
+        """`state`, `since_s` it is in it, `since` (UTC), `problem` and `answer_ms`."""
+        since_s = (now_us - self._since_us) / 1e6
+        since = dt.datetime.fromtimestamp(wall_us() / 1e6 - since_s, dt.UTC)
+        return {
+            "state": self.state,
+            "since_s": round(since_s, 1),
+            "since": since.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "problem": self.problem,
+            "answer_ms": self.took_ms,
+        }

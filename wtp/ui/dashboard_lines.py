@@ -1,0 +1,78 @@
+"""Lines of history in block characters, and figures in cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+
+from wtp.ui.common import UNKNOWN
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+"""Eighths of a cell; the lowest stands for everything down to 0."""
+
+GAP = " "
+"""A second of which nothing is known."""
+
+Values = Sequence[float | None]
+
+
+def spark(values: Values, width: int, top: float | None = None) -> str:
+    """A history as one line of text.
+
+    Args:
+        values: Oldest first; None where nothing is known.
+        width: Characters; the newest values are shown, right-aligned.
+        top: Value of a full cell; default: the largest shown.
+    """
+    if width <= 0:
+        return ""
+    shown = list(values[-width:])
+    known = [value for value in shown if value is not None and isfinite(value)]
+    high = top if top is not None else max(known, default=0.0)
+    return "".join(_block(value, high) for value in shown).rjust(width)
+
+
+def _block(value: float | None, high: float) -> str:
+    if value is None or not isfinite(value):
+        return GAP
+    part = value / high if high > 0 else 0.0
+    return BLOCKS[min(len(BLOCKS) - 1, max(0, int(part * len(BLOCKS))))]
+
+
+def chart(values: Values, width: int, height: int) -> list[str]:
+    """A history as several lines of text, the highest first.
+
+    Args:
+        values: Oldest first; None where nothing is known.
+        width: Characters of a line.
+        height: Lines.
+    """
+    shown = list(values[-width:]) if width > 0 else []
+    high = max((value for value in shown if value is not None), default=0.0)
+    lines = []
+    for level in range(height - 1, -1, -1):
+        cells = []
+        for value in shown:
+            if value is None:
+                cells.append(GAP)
+                continue
+            eighths = round(value / high * height * 8) if high > 0 else 0
+            inside = min(8, max(0, eighths - level * 8))
+            cells.append(BLOCKS[inside - 1] if inside else BLOCKS[0] if level == 0 else " ")
+        lines.append("".join(cells).rjust(width))
+    return lines
+
+
+def cell(value: float | None, digits: int = 2, *, missing: str = UNKNOWN) -> str:
+    """A figure without its unit."""
+    return missing if value is None else f"{value:.{digits}f}"
+
+
+def brief_bits(per_second: float | None, *, missing: str = UNKNOWN) -> str:
+    """A bit rate in a narrow cell: `2.61M`."""
+    if per_second is None:
+        return missing
+    for letter, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if per_second >= 0.9995 * size:
+            return f"{per_second / size:.3g}{letter}"
+    return f"{per_second:.0f}"
