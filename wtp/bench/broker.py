@@ -48,7 +48,8 @@ def run(
 
     Returns:
         `messages_per_s` (500 B) and `mb_per_s` (20 KB, 10^6 bytes) flat out; `p50_ms` to `max_ms`
-        and `n` of send to receive at 30 a second; `small` and `large` in full, and the setting.
+        and `n` of send to receive at 30 a second, their `histogram`; `small` and `large` in
+        full, and the setting.
 
     Raises:
         BrokerError: The broker does not answer, or loses a message.
@@ -77,7 +78,7 @@ def run(
         "paced": {"size_bytes": LARGE_BYTES, "per_s": PICTURES_PER_S},
         "broker": url,
         "fsync": fsync,
-        "clock_error_us": 0,
+        "clock_error_ms": 0,
         "machine": machine_line(),
     }
 
@@ -86,7 +87,7 @@ def _latency(latencies_us: list[int]) -> dict[str, Any]:
     latency = Latency()
     for value in latencies_us:
         latency.add(value)
-    return latency.snapshot()
+    return {**latency.snapshot(), "histogram": latency.encoded()}
 
 
 def _rates(arrivals: Arrivals, size_bytes: int) -> dict[str, float]:

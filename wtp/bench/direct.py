@@ -10,7 +10,7 @@ from typing import Any
 from wtp.broker.connect import connect
 from wtp.clock import monotonic_us
 from wtp.config.schema import BrokerSettings
-from wtp.metrics import Latency
+from wtp.metrics import Latency, Timeline
 
 Timed = list[tuple[int, bytes]]
 """Objects: when to send, µs after the first; payload."""
@@ -72,6 +72,7 @@ async def _consume(
 ) -> None:
     client = connect(broker)
     latency = Latency()
+    timeline: Timeline | None = None
     received = 0
     try:
         reader = await client.reader(topic, start="latest")
@@ -83,13 +84,19 @@ async def _consume(
             patience_s = SILENCE_S
             received += 1
             if received > skip:
-                latency.add(message.receive_monotonic_us - int(message.properties[SENT]))
+                sent_us = int(message.properties[SENT])
+                timeline = timeline or Timeline(sent_us)
+                timeline.add(sent_us, message.receive_monotonic_us - sent_us)
+                latency.add(message.receive_monotonic_us - sent_us)
         await reader.close()
     except TimeoutError:
         pass
     finally:
         await client.close()
-    pipe.send({**latency.snapshot(), "sent": count, "received": received})
+    found: dict[str, Any] = {**latency.snapshot(), "sent": count, "received": received}
+    if timeline is not None:
+        found |= {"histogram": latency.encoded(), "timeline": timeline.snapshot()}
+    pipe.send(found)
 
 
 def _run_producer(broker: BrokerSettings, topic: str, objects: Timed) -> None:
@@ -112,7 +119,8 @@ def measure(broker: BrokerSettings, topic: str, objects: Timed, skip: int) -> di
         skip: Objects at the start that are left out (warm-up).
 
     Returns:
-        `n`, percentiles in ms, `sent`, `received`. Blocks: run it in a thread.
+        `n`, percentiles in ms, `sent`, `received`, `histogram`, `timeline`. Blocks: run it in a
+        thread.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()

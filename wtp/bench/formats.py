@@ -46,9 +46,9 @@ def as_jsonl(figures: Figures) -> str:
 
 def as_csv(figures: Figures) -> str:
     """A head, and one row for each run and point; an unknown figure is an empty field."""
-    rows = []
+    rows = list[dict[str, Any]]()
     for one in each(figures):
-        words = {key: one[key] for key in ("run", "label") if key in one}
+        words: dict[str, Any] = {str(key): one[key] for key in ("run", "label") if key in one}
         rows.append({**words, **dict(flat(one))})
     head = list(dict.fromkeys(key for row in rows for key in row))
     out = io.StringIO()

@@ -50,9 +50,10 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
         say: Told in a sentence what is going on.
 
     Returns:
-        `hops` (percentiles in ms from scheduled send to receipt, `without` and `with` the
-        processor), `added_p50_ms`, `added_p99_ms`, `dropped`, `worker_objects_per_s`,
-        `client_alone_objects_per_s` and what they were measured on.
+        `n` and percentiles in ms from scheduled send to receipt with the processor, `baseline`
+        (without it), `ratio_p50`, `added_p50_ms`, `added_p99_ms`, `call` (the router's own figures
+        of its calls), `dropped`, `worker_objects_per_s`, `client_alone_objects_per_s` and what they
+        were measured on.
 
     Raises:
         WtpError: A process failed.
@@ -67,11 +68,16 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
         for name in ("p50", "p99")
     }
     return {
-        "hops": {"router alone": ways["without"], "router and processor": ways["with"]},
+        "from": "scheduled send",
+        "to": "receipt, through router and processor",
+        **ways["with"],
+        "baseline": ways["without"],
+        "ratio_p50": _ratio(ways["with"], ways["without"]),
         **added,
-        "router's own figures": ways["service"],
+        "call": ways["service"],
         "cpu_s_per_1000": ways["cpu"],
-        "dropped": ways["dropped"],
+        "dropped": sum(ways["dropped"].values()),
+        "dropped_by_hop": {"router": ways["dropped"]},
         **worker,
         "spin_ms": [spin_before, await asyncio.to_thread(spin_ms)],
         "configuration": {**config, "machine": machine_line()},
@@ -82,6 +88,11 @@ def _difference(one: dict[str, Any], other: dict[str, Any], key: str) -> float |
     if one.get(key) is None or other.get(key) is None:
         return None
     return round(float(one[key]) - float(other[key]), 3)
+
+
+def _ratio(one: dict[str, Any], other: dict[str, Any]) -> float | None:
+    ours, theirs = one.get("p50_ms"), other.get("p50_ms")
+    return round(ours / theirs, 3) if ours and theirs else None
 
 
 async def _start(

@@ -19,7 +19,7 @@ from wtp.broker.connect import connect as connect_broker
 from wtp.clock import monotonic_us
 from wtp.config.schema import BrokerSettings
 from wtp.errors import ConnectionFailed, WtpError
-from wtp.metrics import Latency
+from wtp.metrics import Latency, Timeline
 from wtp.model import Kind, Object
 from wtp.transport.client import Trust, connect
 from wtp.transport.session import Session
@@ -27,6 +27,8 @@ from wtp.wire import StreamType, control
 from wtp.wire.objects import encode_head
 
 SILENCE_S = 3.0
+ANSWER_S = 30.0
+"""What a reader may take beyond its silence before it counts as stopped."""
 MAX_BACKLOG_BYTES = 1024 * 1024
 """A generator with more than this on its way to the router drops instead, and counts it."""
 
@@ -128,8 +130,8 @@ async def _generate(
 
 async def _read(broker: BrokerSettings, topic: str, warmup_us: int, pipe: Connection) -> None:
     client = connect_broker(broker)
-    latency, first_us, received = Latency(), 0, 0
-    last_us = 0
+    latency, timeline = Latency(), Timeline(0)
+    first_us = received = last_us = 0
     try:
         reader = await client.reader(topic, start="latest", queue=1000)
         pipe.send("ready")
@@ -140,9 +142,12 @@ async def _read(broker: BrokerSettings, topic: str, warmup_us: int, pipe: Connec
             patience_s = SILENCE_S
             received += 1
             due_us = int(message.properties["capture_us"])
-            first_us = first_us or due_us
+            if not first_us:
+                first_us, timeline = due_us, Timeline(due_us + warmup_us)
             if due_us - first_us >= warmup_us:
-                latency.add(message.receive_monotonic_us - due_us)
+                took_us = message.receive_monotonic_us - due_us
+                latency.add(took_us)
+                timeline.add(due_us, took_us)
                 last_us = message.receive_monotonic_us
     except TimeoutError:
         pass
@@ -150,7 +155,13 @@ async def _read(broker: BrokerSettings, topic: str, warmup_us: int, pipe: Connec
         await client.close()
     span_s = max(1e-9, (last_us - first_us - warmup_us) / 1e6)
     pipe.send(
-        {**latency.snapshot(), "received": received, "objects_per_s": round(latency.n / span_s, 1)}
+        {
+            **latency.snapshot(),
+            "received": received,
+            "objects_per_s": round(latency.n / span_s, 1) if latency.n else None,
+            "histogram": latency.encoded(),
+            "timeline": timeline.snapshot(),
+        }
     )
 
 
@@ -175,8 +186,10 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
         say: Told in a sentence what is going on.
 
     Returns:
-        `n`, percentiles in ms from scheduled send to receipt, `objects_per_s`, `sent`, `received`,
-        `dropped` by reason, `router_cpu_s_per_1000`, `broker_cpu_s_per_1000`, `packet_bytes`.
+        `n`, percentiles in ms from scheduled send to receipt, `objects_per_s`, `offered`,
+        `delivered` (received), `in_flight`, `dropped` and `dropped_by_hop`,
+        `router_cpu_s_per_1000`, `broker_cpu_s_per_1000`, `packet_bytes`. Of a reader that has
+        fallen silent all of it is unknown, `n` is 0, and a note says so.
 
     Raises:
         WtpError: The router refused, or a process failed.
@@ -211,7 +224,7 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
             after = path.cpu()
             if "error" in sent:
                 raise WtpError(sent["error"], hint="See the router's log.")
-            figures = await expect(results, SILENCE_S + 60, "the reader")
+            figures = await _received(results)
             await asyncio.sleep(0.6)
             router = path.processes["router"].last
         finally:
@@ -223,17 +236,61 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
         f"{name}_cpu_s_per_1000": round((after[name] - before[name]) * 1000 / sent["sent"], 3)
         for name in ("router", "broker")
     }
-    dropped = dict((router.get("objects") or {}).get("dropped", {}))
-    dropped["generator"] = sent.pop("generator_dropped")
+    rate, received = figures["objects_per_s"], figures.pop("received")
     return {
+        "from": "scheduled send",
+        "to": "receipt at the reader",
         **figures,
-        **sent,
-        "mb_per_s": round(figures["objects_per_s"] * config["size_bytes"] / 1e6, 2),
-        "dropped": dropped,
+        "mb_per_s": None if rate is None else round(rate * config["size_bytes"] / 1e6, 2),
+        **account(sent, router.get("objects") or {}, received),
+        "packet_bytes": sent["packet_bytes"],
         **per_1000,
         **memory_figures(memory),
         "spin_ms": [spin_before, await asyncio.to_thread(spin_ms)],
         "configuration": {**config, "machine": machine_line()},
+    }
+
+
+async def _received(results: Connection) -> dict[str, Any]:
+    """What the reader measured; nothing is known when it does not answer."""
+    try:
+        figures: dict[str, Any] = await expect(results, SILENCE_S + ANSWER_S, "the reader")
+    except WtpError as error:
+        empty = {**Latency().snapshot(), "received": None, "objects_per_s": None}
+        return {**empty, "notes": [f"{error.message} Nothing is known of what it received."]}
+    if not figures["n"]:
+        figures["notes"] = ["No object reached the reader in the measured time."]
+    return figures
+
+
+def account(sent: dict[str, Any], router: dict[str, Any], received: int | None) -> dict[str, Any]:
+    """Where all objects went: offered = delivered + dropped + in flight.
+
+    Args:
+        sent: `sent` and `generator_dropped` of the generator.
+        router: The router's counts; {} when it gave none.
+        received: By the reader; None when that is not known.
+
+    Returns:
+        `offered`, `delivered`, `in_flight`, `dropped`, `dropped_by_hop`; None where not known.
+    """
+    offered = sent["sent"] + sent["generator_dropped"]
+    if not router or received is None:
+        unknown = {"delivered": received, "in_flight": None, "dropped": None}
+        return {"offered": offered, **unknown, "dropped_by_hop": {}}
+    by_hop = {
+        "generator": {"backlog": sent["generator_dropped"]},
+        "network": {"lost": sent["sent"] - router["offered"]},
+        "router": dict(router["dropped"]),
+        "broker": {"not received": router["delivered"] - received},
+    }
+    by_hop = {hop: {why: n for why, n in counts.items() if n} for hop, counts in by_hop.items()}
+    return {
+        "offered": offered,
+        "delivered": received,
+        "in_flight": router["in_flight"],
+        "dropped": sum(sum(counts.values()) for counts in by_hop.values()),
+        "dropped_by_hop": by_hop,
     }
 
 

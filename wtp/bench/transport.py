@@ -41,7 +41,7 @@ def run(
     flat_out_s: float = 4.0,
     paced_s: float = 4.0,
     idle_sessions: int = IDLE_SESSIONS,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Measure throughput, one-way latency and memory of the transport.
 
     Args:
@@ -52,10 +52,10 @@ def run(
         idle_sessions: Sessions that are opened for the memory figure.
 
     Returns:
-        ``n`` objects received flat out, ``messages_per_s`` and ``mb_per_s`` of them,
-        ``p50_ms`` to ``max_ms`` one way (send call to last byte) at 30/s by the shared
-        CLOCK_MONOTONIC, ``cpu_s_per_100mb`` of the receiving process, ``sender_cpu_s_per_100mb``,
-        ``rss_kib_per_idle_session`` of the receiving process and ``packet_bytes``.
+        ``flat_out_objects`` received flat out, ``messages_per_s`` and ``mb_per_s`` of them, ``n``,
+        ``p50_ms`` to ``max_ms`` one way (scheduled send to last byte) at 30/s by the shared
+        CLOCK_MONOTONIC and their ``histogram``, ``cpu_s_per_100mb`` of the receiving process,
+        ``sender_cpu_s_per_100mb``, ``rss_kib_per_idle_session`` of the receiving process and ``packet_bytes``.
 
     Raises:
         ConnectionFailed: One of the two processes died or fell silent.
@@ -82,21 +82,23 @@ def run(
     }
 
 
-def _figures(
-    latency: dict[str, Any], flat: dict[str, Any], sender_cpu_s: float
-) -> dict[str, float]:
+def _figures(latency: dict[str, Any], flat: dict[str, Any], sender_cpu_s: float) -> dict[str, Any]:
     histogram = HdrHistogram.decode(latency["histogram"])
     percentiles = {"p50_ms": 50.0, "p90_ms": 90.0, "p99_ms": 99.0, "p999_ms": 99.9, "max_ms": 100.0}
     span_s = max(flat["last_s"] - flat["first_s"], 1e-9)
     hundreds = max(flat["bytes"] / 1e8, 1e-9)
     return {
-        "n": flat["n"],
+        "from": "scheduled send",
+        "to": "last byte",
+        "n": latency["n"],
+        "flat_out_objects": flat["n"],
         "messages_per_s": flat["n"] / span_s,
         "mb_per_s": flat["bytes"] / 1e6 / span_s,
         **{
             name: histogram.get_value_at_percentile(share) / 1e3
             for name, share in percentiles.items()
         },
+        "histogram": latency["histogram"].decode("ascii"),
         "cpu_s_per_100mb": flat["cpu_s"] / hundreds,
         "sender_cpu_s_per_100mb": sender_cpu_s / hundreds,
     }
@@ -332,8 +334,9 @@ async def _send_loop(
             await one.wait_closed()
 
 
-def _send_object(session: Session, body: bytes) -> None:
-    stamp = time.clock_gettime_ns(time.CLOCK_MONOTONIC).to_bytes(_STAMP_BYTES, "big")
+def _send_object(session: Session, body: bytes, due_s: float | None = None) -> None:
+    due_ns = time.monotonic_ns() if due_s is None else int(due_s * 1e9)
+    stamp = due_ns.to_bytes(_STAMP_BYTES, "big")
     session.send(session.open_stream(), stamp + body, end=True)
 
 
@@ -341,8 +344,9 @@ async def _paced(session: Session, body: bytes, seconds: float) -> None:
     loop = asyncio.get_running_loop()
     start_s = loop.time()
     for number in range(int(seconds * RATE_HZ)):
-        await asyncio.sleep(max(0.0, start_s + number / RATE_HZ - loop.time()))
-        _send_object(session, body)
+        due_s = start_s + number / RATE_HZ
+        await asyncio.sleep(max(0.0, due_s - loop.time()))
+        _send_object(session, body, due_s)
     await session.drained()
 
 
