@@ -101,6 +101,11 @@ class ReliableRoute(Route):
         return len(self._waiting)
 
     @property
+    def queued_bytes(self) -> int:
+        """What waits here or for receipts, with bookkeeping."""
+        return self.kept_bytes
+
+    @property
     def silent_us(self) -> int:
         """How long the client has had objects and said nothing; 0 when it has none."""
         waits = self.producer is not None and self._with_client

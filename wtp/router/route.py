@@ -103,6 +103,10 @@ class Route:
         self.ledger = Ledger()
         self.receipt = Buckets()
         """Publish to the broker's receipt."""
+        self.wait = Buckets()
+        """Route to publish, of what was handed over: the queue, and a processor if there is one."""
+        self.travel = Buckets()
+        """Send to route, likewise, while the publisher's clock is known."""
         self.owner: Owner | None = None
         self.instance = ""
         self.producer: Producer | None = None
@@ -130,6 +134,11 @@ class Route:
     @property
     def queued(self) -> int:
         """Objects that wait here and are not yet with the broker's client."""
+        return 0
+
+    @property
+    def queued_bytes(self) -> int:
+        """What the router holds of it, in bytes."""
         return 0
 
     def offer(self, obj: Object) -> None:
@@ -178,6 +187,10 @@ class Route:
         properties = self.properties(obj)
         now_us = self._clock.now_us()
         properties["publish_us"] = str(now_us)
+        if obj.route_us is not None:
+            self.wait.add(max(0, now_us - obj.route_us))
+            if obj.send_us is not None and self.clock_error_us is not None:
+                self.travel.add(max(0, obj.route_us - obj.send_us))
 
         def on_receipt(error: BrokerError | Refused | None) -> None:
             if error is None:

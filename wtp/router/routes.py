@@ -65,6 +65,11 @@ class LiveRoute(Route):
         """Objects that wait here."""
         return len(self._queue)
 
+    @property
+    def queued_bytes(self) -> int:
+        """Payloads that wait here."""
+        return sum(len(obj.payload) for obj in self._queue)
+
     def offer(self, obj: Object) -> None:
         """Take an object; a full queue drops the backlog, not this one."""
         self.ledger.offer(len(obj.payload))
