@@ -70,8 +70,8 @@ def run(
     return {
         "messages_per_s": small_row["messages_per_s"],
         "mb_per_s": large_row["mb_per_s"],
-        "from": "send",
-        "to": "receive",
+        "from": "scheduled send",
+        "to": "receipt",
         **_latency(paced.latencies_us),
         "small": small_row,
         "large": large_row,

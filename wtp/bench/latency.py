@@ -17,7 +17,8 @@ from wtp.bench.direct import measure, read_back, warm_up
 from wtp.bench.machine import machine_line, memory_figures, spin_ms
 from wtp.bench.path import LocalPath
 from wtp.config.schema import BrokerSettings, PublishSettings
-from wtp.errors import WtpError
+from wtp.consumer.stats import NOTHING
+from wtp.metrics import Ledger
 
 BASELINE_S = 20.0
 """Most seconds the baseline takes."""
@@ -53,13 +54,14 @@ async def run(
         broker: One that is there already, measured after the embedded one in the same run.
 
     Returns:
-        `n`, `p50_ms` ... `max_ms` from capture to receipt, `send_to_receive`, `hops`, `dropped`
-        and `dropped_by_hop`, `clock_error_ms`, `cpu_s` by process, `router_cpu_s_per_1000`,
-        `memory_mib_per_h` (slope), `baseline` (send to receipt) and `ratio_p50`; with `broker` the
-        same once more as `beside`.
+        `n`, `p50_ms` ... `max_ms` from capture to receipt, `send_to_receive`, `hops`, `offered`,
+        `delivered`, `in_flight`, `dropped` and `dropped_by_hop`, `clock_error_ms`, `cpu_s` by
+        process, `router_cpu_s_per_1000`, `memory_mib_per_h` (slope), `baseline` (send to receipt)
+        and `ratio_p50`; with `broker` the same once more as `beside`. When nothing arrived `n` is
+        0, and `notes` say so.
 
     Raises:
-        WtpError: A process failed, or nothing arrived.
+        WtpError: A process failed.
     """
     spin_before = await asyncio.to_thread(spin_ms)
     figures = await _through(LocalPath(config["fsync"]), config, say)
@@ -124,19 +126,11 @@ async def _watch(path: LocalPath, config: dict[str, Any]) -> dict[str, Any]:
     await asyncio.sleep(POLL_S)
     router = path.processes["router"].last
     consumer = await path.processes["consume"].stop() or {}
-    total = consumer["latency"]["total"]
-    if not total["n"]:
-        raise WtpError("No object arrived with a known latency.", hint="Try a longer --duration.")
-    dropped = _dropped(publisher, router, consumer)
     return {
-        **total,
         "from": "capture",
         "to": "receipt at the consumer",
-        "clock_error_ms": consumer["clock_error_ms"],
-        "send_to_receive": consumer["latency"]["send_to_receive"],
-        "hops": consumer["latency"]["hops"],
-        "dropped": sum(sum(counts.values()) for counts in dropped.values()),
-        "dropped_by_hop": dropped,
+        **_latencies(consumer),
+        **_account(publisher, router, consumer),
         "cpu_s": used,
         "router_cpu_s_per_1000": round(used.get("router", 0.0) * 1000 / objects, 3),
         "objects": objects,
@@ -144,32 +138,64 @@ async def _watch(path: LocalPath, config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _latencies(consumer: dict[str, Any]) -> dict[str, Any]:
+    """What the consumer measured; nothing is known of one that gave no summary."""
+    latency = consumer.get("latency") or {"total": dict(NOTHING)}
+    figures = {
+        **latency["total"],
+        "clock_error_ms": consumer.get("clock_error_ms"),
+        "send_to_receive": latency.get("send_to_receive") or dict(NOTHING),
+        "hops": latency.get("hops") or {},
+    }
+    if not consumer:
+        figures["notes"] = [
+            "The consumer did not answer at the end; nothing is known of what it received."
+        ]
+    elif not latency["total"]["n"]:
+        figures["notes"] = ["No object with a known latency arrived in the measured time."]
+    return figures
+
+
 def _offered(path: LocalPath) -> int:
     objects = path.processes["router"].last.get("objects") or {}
     return int(objects.get("offered", 0))
 
 
-def _dropped(
+def _account(
     publisher: dict[str, Any], router: dict[str, Any], consumer: dict[str, Any]
-) -> dict[str, dict[str, int]]:
-    """Drops by hop and reason; a hop that never reported counts as one unknown drop."""
-    missing = {"no-report": 1}
+) -> dict[str, Any]:
+    """Where the objects of all tracks went; a hop that never reported makes all of it unknown.
+
+    Delivered is what the broker took and the consumer did not miss. What the publisher handed over
+    and the router has not counted yet is in flight.
+    """
+    sent, routed = Ledger(), router.get("objects")
+    for track in (publisher.get("tracks") or {}).values():
+        sent.add(_ledger(track))
+    missed = Counter(consumer.get("dropped") or {})
+    if consumer.get("gaps"):
+        missed["gap"] = consumer["gaps"]
+    if not publisher or routed is None or not consumer:
+        return {"offered": None, "delivered": None, "in_flight": None, "dropped": None}
+    taken = _ledger(routed)
+    by_hop = {
+        "publisher": dict(sent.dropped),
+        "router": dict(taken.dropped),
+        "consumer": dict(missed),
+    }
     return {
-        "publisher": _sum(publisher.get("tracks", {"": {"dropped": missing}})),
-        "router": (router.get("objects") or {}).get("dropped", missing),
-        "consumer": {
-            **consumer.get("dropped", missing),
-            **({"gap": consumer["gaps"]} if consumer.get("gaps") else {}),
-        },
+        "offered": sent.offered,
+        "delivered": taken.delivered - missed.total(),
+        "in_flight": sent.in_flight + taken.in_flight + sent.delivered - taken.offered,
+        "dropped": sum(sum(counts.values()) for counts in by_hop.values()),
+        "dropped_by_hop": by_hop,
     }
 
 
-def _sum(tracks: dict[str, Any]) -> dict[str, int]:
-    """Drops of all tracks by reason."""
-    total: Counter[str] = Counter()
-    for track in tracks.values():
-        total.update(track["dropped"])
-    return dict(total)
+def _ledger(counts: dict[str, Any]) -> Ledger:
+    return Ledger(
+        counts["offered"], counts["delivered"], counts["in_flight"], Counter(counts["dropped"])
+    )
 
 
 async def _baseline(path: LocalPath, config: dict[str, Any]) -> dict[str, Any]:

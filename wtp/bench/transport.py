@@ -55,7 +55,8 @@ def run(
         ``flat_out_objects`` received flat out, ``messages_per_s`` and ``mb_per_s`` of them, ``n``,
         ``p50_ms`` to ``max_ms`` one way (scheduled send to last byte) at 30/s by the shared
         CLOCK_MONOTONIC and their ``histogram``, ``cpu_s_per_100mb`` of the receiving process,
-        ``sender_cpu_s_per_100mb``, ``rss_kib_per_idle_session`` of the receiving process and ``packet_bytes``.
+        ``sender_cpu_s_per_100mb``, ``rss_kib_per_idle_session`` of the receiving process and
+        ``packet_bytes``.
 
     Raises:
         ConnectionFailed: One of the two processes died or fell silent.

@@ -18,7 +18,7 @@ import pulsar
 from wtp.errors import BrokerError
 
 STAMP = struct.Struct(">Q")
-"""First bytes of a paced payload: CLOCK_MONOTONIC in ns when it was handed to the client."""
+"""First bytes of a paced payload: CLOCK_MONOTONIC in ns when it was due to be sent."""
 
 PENDING = 1000
 """Messages on their way to the broker at once."""
@@ -54,7 +54,7 @@ class Arrivals:
         count: Messages.
         first_ns: Arrival of the first one, CLOCK_MONOTONIC.
         last_ns: Arrival of the last one.
-        latencies_us: Send to receive of each message, in order; empty when sent flat out.
+        latencies_us: Due to receive of each message, in order; empty when sent flat out.
     """
 
     count: int
@@ -122,10 +122,11 @@ def _send_all(producer: Any, load: Load) -> float:
 def _paced(producer: Any, load: Load, receipt: Callable[[Any, Any], None], start_ns: int) -> None:
     filler = bytes(load.size_bytes - STAMP.size)
     for number in range(load.count):
-        wait_s = (start_ns - time.monotonic_ns()) / 1e9 + number / load.rate
+        due_ns = start_ns + int(number * 1e9 / load.rate)
+        wait_s = (due_ns - time.monotonic_ns()) / 1e9
         if wait_s > 0:
             time.sleep(wait_s)
-        producer.send_async(STAMP.pack(time.monotonic_ns()) + filler, receipt)
+        producer.send_async(STAMP.pack(due_ns) + filler, receipt)
 
 
 def consume(load: Load, begin: Callable[[], object] | None = None) -> Arrivals:
