@@ -61,9 +61,11 @@ async def test_live_objects_go_to_their_topic_with_their_metadata(tmp_path: Path
             state = client.role.snapshot()
         first, second = await published(url, "video")
     assert (first.payload, first.key, first.event_ms) == (b"jpeg", "default/me/video", 1000)
-    assert before_us <= int(first.properties["publish_us"]) <= clock.now_us()
-    assert {k: v for k, v in first.properties.items() if k != "publish_us"} == properties
-    assert "publish_us" not in second.properties
+    stamped = dict(first.properties)
+    processed_us, published_us = (int(stamped.pop(f"{n}_us")) for n in ("process", "publish"))
+    assert before_us <= processed_us <= published_us <= clock.now_us()
+    assert stamped == properties
+    assert {"process_us", "publish_us"}.isdisjoint(second.properties)
     assert state["published"] == 2
     assert state["objects"]["delivered"] == 2
 

@@ -140,6 +140,7 @@ class Outlet:
             OutOfTurn: `code` is `late`: later objects of the track were published before.
         """
         name, seq = "", None
+        processed_us = monotonic_us()
         if obj.kind.reliable:
             instance = source.properties.get("instance") or "-"
             name, seq = f"wtp/{source.track}/{instance}/{self._code}", obj.seq
@@ -152,7 +153,7 @@ class Outlet:
             producer = await self._producer(topic, name)
             if seq is not None:
                 self._sequence_of(producer).check(seq)
-            receipts.append(self._send(producer, parcel, seq))
+            receipts.append(self._send(producer, parcel, seq, processed_us))
         return receipts
 
     def _sequence_of(self, producer: Producer) -> Sequence:
@@ -161,7 +162,10 @@ class Outlet:
             sequence = self._sequences[producer] = Sequence(producer.last_seq)
         return sequence
 
-    def _send(self, producer: Producer, parcel: Parcel, seq: int | None) -> Receipt:
+    def _send(
+        self, producer: Producer, parcel: Parcel, seq: int | None, processed_us: int | None = None
+    ) -> Receipt:
+        """Hand one over with the stamps of its processing (CLOCK_MONOTONIC) and of this moment."""
         receipt: Receipt = asyncio.get_running_loop().create_future()
 
         def done(error: BrokerError | Refused | None) -> None:
@@ -175,9 +179,12 @@ class Outlet:
 
         properties = dict(parcel.properties)
         properties.pop("publish_us", None)
+        properties.pop("process_us", None)
         domain = ClockDomain.parse(properties.get("clock", ""))
         if domain is not None and domain.same_start(self._boot_id):
             properties["publish_us"] = str(domain.anchor_us + monotonic_us())
+            if processed_us is not None:
+                properties["process_us"] = str(domain.anchor_us + processed_us)
         capture = properties.get("capture_us", "0")
         producer.send(
             parcel.payload,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -144,7 +144,7 @@ class Lane:
         outputs = [
             (
                 self._port.places.targets[Kind(one.properties["kind"])],
-                Parcel(one.track, self._described(one, message.key, chain), one.payload),
+                Parcel(one.track, self._described(one, message, chain), one.payload),
             )
             for one in made.parcels
         ]
@@ -222,24 +222,41 @@ class Lane:
             key = (topic, producer_name(message.key, instance, port.places.code))
             producer = self._producers.get(key) or await self._producer(key)
             self._unreceipted += 1
+            properties = dict(parcel.properties)
+            domain = self._domain(properties)
+            if domain is not None and not dead:
+                properties["publish_us"] = str(domain.anchor_us + monotonic_us())
             producer.send(
                 parcel.payload,
-                properties=dict(parcel.properties),
+                properties=properties,
                 key=parcel.track,
                 event_ms=(obj.capture_us or 0) // 1000,
                 seq=sequence_id(obj.seq, index),
                 done=done,
             )
 
-    def _described(self, parcel: Parcel, track: str, chain: str) -> dict[str, str]:
-        """Properties of an output: the input's stamps, where it comes from, what made it."""
+    def _described(self, parcel: Parcel, message: Received, chain: str) -> dict[str, str]:
+        """Properties of an output: the input's stamps and ours, where it comes from, what made it.
+
+        Stamps are left out where the input's are of another machine start.
+        """
         properties = dict(parcel.properties)
-        properties["source_track"], properties[CHAIN] = track, chain
+        properties["source_track"], properties[CHAIN] = message.key, chain
         properties.pop("publish_us", None)
-        domain = ClockDomain.parse(properties.get("clock", ""))
-        if domain is not None and domain.same_start(self._port.boot_id):
-            properties["publish_us"] = str(domain.anchor_us + monotonic_us())
+        properties.pop("process_us", None)
+        domain = self._domain(properties)
+        if domain is not None:
+            handed_us = message.properties.get("publish_us")
+            if handed_us is not None:
+                properties["broker_us"] = handed_us
+            properties["processor_us"] = str(domain.anchor_us + message.receive_monotonic_us)
+            properties["process_us"] = str(domain.anchor_us + monotonic_us())
         return properties
+
+    def _domain(self, properties: Mapping[str, str]) -> ClockDomain | None:
+        """The clock of an object's stamps, when it is that of this machine start."""
+        domain = ClockDomain.parse(properties.get("clock", ""))
+        return domain if domain is not None and domain.same_start(self._port.boot_id) else None
 
     async def _producer(self, key: tuple[str, str]) -> Producer:
         """Open a producer; one that another copy still has is waited for."""
