@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -189,7 +190,13 @@ _shared_pulsar = pytest.StashKey[SharedPulsar]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Agree on one folder for the real Pulsars of this run, among all its processes."""
+    """Agree on one folder for the real Pulsars of this run, among all its processes.
+
+    And take signals as a terminal's programs do: a run in the background (`nohup`, `&`) would
+    hand down to every process of the tests that it ignores them.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     given = getattr(config, "workerinput", {}).get("pulsars")
     if given is None:
         name = f"wtp-pulsar-{uuid.uuid4().hex[:8]}"

@@ -14,6 +14,7 @@ from tests.consumer.fakes import (
     TOPIC,
     FakeBroker,
     FakeSubscription,
+    FakeTopic,
     foreign,
     message,
     now_stamps,
@@ -407,6 +408,30 @@ async def test_a_client_that_stays_stuck_begins_anew_without_gap_or_repeat(
         role.stop()
         await task
     assert "1:2" in broker.starts
+
+
+class Withholding(FakeBroker):
+    """Its first reader gets all but the newest message, and then nothing more."""
+
+    async def reader(self, topic: str, **more: Any) -> FakeSubscription:
+        found = await super().reader(topic, **more)
+        if more.get("start") == "earliest":
+            found.topic = FakeTopic(found.topic.log[:-1], found.topic.readers)
+        return found
+
+
+async def test_a_broker_that_withholds_what_it_has_is_asked_anew(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("wtp.consumer.feed.STUCK_US", 0)
+    broker, output = Withholding(video=[message(seq) for seq in (1, 2, 3)]), Collect()
+    role = consumer(broker, Request(kind=Kind.VIDEO, reading=Reading(start="earliest")), output)
+    async with running(role) as task:
+        await until(lambda: output.seqs == [1, 2, 3])
+        role.stop()
+        await task
+    assert "1:2" in broker.starts
+    assert "sends nothing of what it has" in caplog.text
 
 
 async def test_opening_again_keeps_trying(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,9 @@ LAST_RETRY_S = 5.0
 STUCK_US = 10_000_000
 """After being cut off for so long, with the broker there, reading begins anew where it was."""
 
+ASKED_ANEW = 3
+"""How often in a row a broker is asked anew for messages that it has and does not send."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -76,6 +79,8 @@ class Feed:
         self._first: list[Message] = []
         self._newest: Entry | None = None
         self._position = ""
+        self._waits_since_us: int | None = None
+        self._asked_anew = 0
         self._lost_us: int | None = None
 
     async def open(self, *, fresh: bool = False) -> None:
@@ -137,7 +142,9 @@ class Feed:
         while True:
             assert self._subscription is not None  # noqa: S101 - run follows open
             try:
+                self._waits_since_us = monotonic_us()
                 message = await self._subscription.receive()
+                self._waits_since_us, self._asked_anew = None, 0
             except BrokerUnavailable:
                 await self._open_again()
                 continue
@@ -191,15 +198,29 @@ class Feed:
         Args:
             broker_answers: Whether something listens at the broker's address.
         """
-        if self.connected or self._subscription is None:
-            self._lost_us = None
+        if self._subscription is None:
             return
         now_us = monotonic_us()
+        if self.connected:
+            self._lost_us = None
+            if self._starves(now_us):
+                self._asked_anew += 1
+                self._note(f"{self.topic}: the broker sends nothing of what it has. Asking anew.")
+                await self._subscription.close()
+            return
         if self._lost_us is None:
             self._lost_us = now_us
         if broker_answers and now_us - self._lost_us > STUCK_US:
             self._lost_us = None
             await self._subscription.close()
+
+    def _starves(self, now_us: int) -> bool:
+        """Whether messages that were there when we joined do not come, for long."""
+        since_us = self._waits_since_us
+        if self._newest is None or since_us is None or self._reading.subscription:
+            return False
+        left = not self._position or read_place(self._position)[:2] < self._newest
+        return left and now_us - since_us > STUCK_US and self._asked_anew < ASKED_ANEW
 
     async def close(self) -> None:
         """Stop reading."""
