@@ -26,6 +26,7 @@ from wtp.config.schema import Settings
 from wtp.errors import Refused, UsageError, WtpError
 from wtp.model import Kind
 from wtp.router import https, keyframes
+from wtp.router.bufferwatch import BufferWatch
 from wtp.router.link import BrokerLink
 from wtp.router.peer import Peer
 from wtp.router.rooms import Rooms
@@ -87,6 +88,7 @@ class Router:
         self._server: Server | None = None
         self._certificate: Certificate | None = None
         self._broker: Child | None = None
+        self._buffers: BufferWatch | None = None
 
     async def run(self, ready: Callable[[dict[str, Any]], None]) -> None:
         """Serve until `stop`.
@@ -114,6 +116,7 @@ class Router:
             stack.push_async_callback(self._services.close)
             self._rooms.equip = self._services.equip
             self._take(self._settings)
+            await self._watch_buffers(stack, link, self._rooms)
             stack.push_async_callback(self._cancel_tasks)
             tcp, self._server = await self._listen()
             stack.callback(tcp.close)
@@ -123,6 +126,8 @@ class Router:
             self._spawn(self._tick())
             if self._reload is not None:
                 self._spawn(self._reload.watch(self._settings, self._take))
+            if self._buffers is not None:
+                self._spawn(self._buffers.run())
             self._spawn(self._look_at_default_room())
             ready(self._info())
             await self._stopping.wait()
@@ -144,6 +149,7 @@ class Router:
             "broker": self._settings.broker.url,
             "broker_reopened": link.reopened if link else 0,
             "notes": dict(rooms.notes) if rooms else {},
+            "lost_lines": self._buffers.files.lost if self._buffers else 0,
             "objects": rooms.total().snapshot() if rooms else {},
             "tracks": {
                 str(track): {
@@ -184,6 +190,22 @@ class Router:
             "broker": self._settings.broker.url,
             "broker_data": str(broker_folder(self._settings)) if self._broker else "",
         }
+
+    async def _watch_buffers(
+        self, stack: contextlib.AsyncExitStack, link: BrokerLink, rooms: Rooms
+    ) -> None:
+        """Open the files of `--metrics-dir`."""
+        if not self._settings.router.metrics_dir:
+            return
+        self._buffers = watch = await asyncio.to_thread(
+            BufferWatch,
+            self._settings.router,
+            rooms.routes.values,
+            lambda: link.connected,
+            self._refused,
+        )
+        stack.push_async_callback(asyncio.to_thread, watch.files.close)
+        stack.callback(watch.look)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -281,7 +303,8 @@ class Router:
                 hint="Allow the origin in router.origins.",
                 code="origin",
             )
-        peer = Peer(
+        make = Peer if self._buffers is None else self._buffers.peer
+        peer = make(
             session,
             self._rooms,
             self._clock,
