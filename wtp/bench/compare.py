@@ -212,7 +212,7 @@ def _part(sender: End, receiver: End, between: list[int], load: Load, rival: Riv
     patience_s = PATIENCE_S[rival.reliable]
     sender.ask("open", load.use)
     warm = sender.ask("load", replace(load, duration_s=load.warmup_s))
-    receiver.ask("settle", warm["sent"], PATIENCE_S[False])
+    receiver.ask("settle", warm["sent"], patience_s)
     receiver.ask("start", warm["next"])
     before_s = [cpu_s(pid) or 0.0 for pid in between]
     sent = sender.ask("load", load)

@@ -32,6 +32,7 @@ IN_FLIGHT = 64
 latencies show."""
 ANSWER_S = 120.0
 POLL_S = 0.02
+CLOSE_S = 5.0
 
 Take = Callable[[bytes], bool]
 """Given every whole object that arrives; returns whether the sender wants an answer."""
@@ -246,7 +247,7 @@ class Meter:
             return False
         self.seen.add(number)
         self.bytes += len(data)
-        self.first_ns = self.first_ns or now_ns
+        self.first_ns = self.first_ns or due_ns
         self.last_ns = now_ns
         self.latency.add((now_ns - due_ns) // 1000)
         return False
@@ -274,11 +275,11 @@ def receive(
 async def _receive(
     pipe: Connection, module: str, options: dict[str, Any], security: Security
 ) -> None:
-    rival = importlib.import_module(module)
     meter = Meter()
     listening: list[Listening] = []
 
     async def start() -> Any:
+        rival = importlib.import_module(module)
         one = await rival.listen(options.pop("host"), security, meter.take, **options)
         listening.append(one)
         return one.address, list(one.between)
@@ -330,18 +331,17 @@ async def _send(
     security: Security,
     address: dict[str, Any],
 ) -> None:
-    rival = importlib.import_module(module)
     source = Source()
     held: list[Sending] = []
 
     async def connect(use: str) -> Sending:
+        rival = importlib.import_module(module)
         one: Sending = await rival.connect(address, security, use, **options)
         return one
 
     async def drop() -> None:
-        for one in held:
-            await one.close()
-        held.clear()
+        while held:
+            await _close(held.pop())
 
     async def do(command: str, *arguments: Any) -> Any:
         if command == "hands":
@@ -390,7 +390,14 @@ async def _handshake(connect: Callable[[str], Awaitable[Sending]], source: Sourc
         await one.ask(source.object(HEAD.size, 0, answer=True))
         return (time.monotonic() - begin_s) * 1000
     finally:
-        await one.close()
+        await _close(one)
+
+
+async def _close(one: Sending) -> None:
+    """Close a connection; one that does not end is left to the end of the process."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_S):
+            await one.close()
 
 
 async def _load(sending: Sending, source: Source, load: Load) -> dict[str, Any]:

@@ -71,7 +71,8 @@ def of_sent_ms(row: dict[str, Any], percent: float) -> float | None:
         return None
     histogram = HdrHistogram.decode(row["histogram"])
     share = min(100.0, 100 * rank / row["n"])
-    return round(min(histogram.get_value_at_percentile(share) / 1000, row["max_ms"]), 3)
+    value_ms = float(histogram.get_value_at_percentile(share)) / 1000
+    return round(min(value_ms, float(row["max_ms"])), 3)
 
 
 def round_figures(row: dict[str, Any]) -> dict[str, Any]:

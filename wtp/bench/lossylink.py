@@ -258,7 +258,8 @@ def _one(user: str) -> tuple[Place, Place]:
 
 def _two(user: str) -> tuple[tuple[Place, Place], tuple[int, int]]:
     """Two namespaces, each with loopback and one end of the link."""
-    places, ends = [], []
+    places: list[Place] = []
+    ends: list[int] = []
     for address in (SENDER, RECEIVER):
         if ends:
             _call("unshare", _CLONE_NEWNET)

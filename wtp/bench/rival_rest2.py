@@ -28,13 +28,13 @@ class Listener:
         self.address: dict[str, Any] = {"host": host, "port": port}
         self.between: list[int] = []
         self._end = asyncio.Event()
-        self._sock = sock
+        self._handle = sock.detach()  # hypercorn closes it
         self._task: asyncio.Task[None] | None = None
 
     def start(self, app: Any, security: Security) -> None:
         """Begin to serve."""
         config = import_module("hypercorn.config").Config()
-        place = [f"fd://{self._sock.fileno()}"]
+        place = [f"fd://{self._handle}"]
         config.bind, config.insecure_bind = ([], place) if security.plain else (place, [])
         if not security.plain:
             config.certfile, config.keyfile = str(security.cert), str(security.key)
@@ -50,7 +50,7 @@ class Listener:
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=3)
             self._task.cancel()
-        self._sock.close()
+            await asyncio.wait({self._task})
 
 
 async def listen(host: str, security: Security, take: Take) -> Listener:
