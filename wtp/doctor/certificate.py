@@ -54,7 +54,7 @@ def judge(certificate: Certificate, parsed: x509.Certificate, now: dt.datetime) 
     days = (certificate.not_after - certificate.not_before).total_seconds() / 86400
     found = (
         f"{certificate.cert_path}: {kind}, {_age(now - certificate.not_before)} old, "
-        f"{_age(certificate.not_after - now)} left; --cert-hash {certificate.sha256}"
+        f"{_age(certificate.not_after - now)} left"
     )
     if now > certificate.not_after:
         found = f"{certificate.cert_path} expired {_age(now - certificate.not_after)} ago"
@@ -69,7 +69,7 @@ def judge(certificate: Certificate, parsed: x509.Certificate, now: dt.datetime) 
     if kind != "ECDSA P-256" or days > HASHED_DAYS:
         found += f"; {kind}, {days:.0f} days of validity: browsers do not take it by its hash"
         return Finding("certificate", State.WARNING, found, WHY, CREATE)
-    return Finding("certificate", State.OK, found, WHY)
+    return Finding("certificate", State.OK, found, WHY, f"--cert-hash {certificate.sha256}")
 
 
 def _der(certificate: Certificate) -> x509.Certificate:

@@ -86,11 +86,11 @@ def judge(place: Place, taken: Mapping[str, list[str]]) -> Finding:
         taken: Programs that listen on it, by `udp` and `tcp`; nobody: left out.
     """
     check = f"port-{place.port}"
-    parts = [
-        f"{place.port}/{kind} {', '.join(taken[kind]) if kind in taken else 'free'}"
-        for kind in place.kinds
-    ]
-    found = f"{'; '.join(parts)} (for wtp {place.role})"
+    holders = [", ".join(taken[kind]) if kind in taken else "free" for kind in place.kinds]
+    found = ", ".join(f"{kind} {who}" for kind, who in zip(place.kinds, holders, strict=True))
+    if len(set(holders)) == 1:
+        found = f"{' and '.join(place.kinds)} {holders[0]}"
+    found += f"; for wtp {place.role}"
     foreign = [name for names in taken.values() for name in names if not _is_wtp(name)]
     if foreign:
         return Finding(check, State.WARNING, found, WHY, place.mend)

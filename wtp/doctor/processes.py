@@ -21,7 +21,7 @@ def judge(processes: Sequence[Exposed]) -> Finding:
     """Judge the list; that nothing runs is no fault."""
     if not processes:
         found = "none that shows its figures"
-        return Finding("processes", State.OK, found, WHY, "wtp demo   # shows everything")
+        return Finding("processes", State.OK, found, WHY)
     rows = [
         f"{one.role} (pid {one.pid}{f', room {one.room}' if one.room else ''}, {one.url})"
         for one in processes[:SHOWN]

@@ -16,7 +16,7 @@ from wtp.errors import UsageError, WtpError
 
 Check = Callable[[Subject], Awaitable[list[Finding]]]
 
-LIMIT_S = 3.8
+LIMIT_S = 3.5
 """How long a check may take: with Python's own start the command stays below five seconds."""
 
 PATIENT: Mapping[str, float] = {"packages": 10.0, "opencv": 10.0, "sound": 10.0}
@@ -74,17 +74,33 @@ async def diagnose(
     chosen = choose(names)
     asyncio.get_running_loop().set_default_executor(_Daemons())
     with _silence():
+        looks = {name: await asyncio.to_thread(_load, name) for name in chosen}
         answers = await asyncio.gather(
-            *(_look(name, subject, limit_s or PATIENT.get(name, LIMIT_S)) for name in chosen)
+            *(
+                _look(name, looks[name], subject, limit_s or PATIENT.get(name, LIMIT_S))
+                for name in chosen
+            )
         )
     return [finding for findings in answers for finding in findings]
 
 
-async def _look(name: str, subject: Subject, limit_s: float) -> list[Finding]:
+def _load(name: str) -> Check | Exception:
+    """Import a check; one that cannot be imported is a finding later."""
+    try:
+        look: Check = import_module(CHECKS[name]).look
+    except Exception as error:  # noqa: BLE001 - libraries raise anything when they are damaged
+        return error
+    return look
+
+
+async def _look(
+    name: str, look: Check | Exception, subject: Subject, limit_s: float
+) -> list[Finding]:
     """Run one check; whatever happens in it becomes a finding."""
     try:
+        if isinstance(look, Exception):
+            raise look
         async with asyncio.timeout(limit_s):
-            look: Check = import_module(CHECKS[name]).look
             return await look(subject)
     except TimeoutError:
         text, mend = f"no result within {limit_s:g} s", f"wtp doctor {name}"
