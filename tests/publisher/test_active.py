@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 
 from tests.publisher.fakes import FakeStreams, FakeTime
+from wtp.clock import Sleeps
 from wtp.errors import ConnectionFailed, WireError
 from wtp.model import Kind
 from wtp.publisher import active as module
@@ -59,13 +61,15 @@ class FakeSession(FakeStreams):
 class Rig:
     """An active session over doubles."""
 
-    def __init__(self, *, boot_id: str = "here") -> None:
+    def __init__(self, *, boot_id: str = "here", sleeps: Sleeps | None = None) -> None:
         self.clock = FakeTime().clock()
         self.keys = 0
         self.video = LiveTrack(VIDEO, self.clock, self._wanted)
         self.chat = ReliableTrack(CHAT, self.clock)
         tracks: dict[int, Outgoing] = {1: self.video, 2: self.chat}
-        talk = Conversation("cam", "i", [VIDEO, CHAT], self.clock, boot_id=boot_id, adopt=True)
+        talk = Conversation(
+            "cam", "i", [VIDEO, CHAT], self.clock, boot_id=boot_id, adopt=True, sleeps=sleeps
+        )
         self.active = Active(talk, tracks, self.clock)
         self.session = FakeSession()
         self.session.events = self.active
@@ -87,6 +91,12 @@ class Rig:
 
     def said(self) -> list[control.Message]:
         return list(control.ControlParser().feed(bytes(self.session.streams[2].data[1:])))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.005)
 
 
 def words(messages: list[Any]) -> list[str]:
@@ -154,6 +164,28 @@ async def test_without_a_clock_nothing_is_sent_yet() -> None:
     rig.active.conversation.ping()
     rig.tell(control.Pong(rig.clock.now_us(), 5, 5))
     assert rig.active.attached == {1, 2}
+
+
+async def test_a_suspend_is_noticed_between_pings_and_the_clocks_are_compared_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The steady pace is so slow that only the look at the machine's own clocks can end a pause."""
+    monkeypatch.setattr(module, "PING_S", 600.0)
+    monkeypatch.setattr(module, "LOOK_S", 0.01)
+    slept_us = 0
+    sleeps = Sleeps(lambda: 0, lambda: slept_us)
+    rig = Rig(boot_id="elsewhere", sleeps=sleeps)
+    rig.ready()
+    watching = asyncio.create_task(rig.active.watch())
+    await until(lambda: words(rig.said()).count("Ping") == module.QUICK_PINGS)
+    now_us = rig.clock.now_us()
+    rig.tell(control.Pong(now_us, now_us, now_us))
+    assert rig.active.conversation.offset is not None
+    slept_us = 9 * 10**6
+    await until(lambda: words(rig.said()).count("Ping") == 2 * module.QUICK_PINGS)
+    assert control.Offset(0, control.UNKNOWN) in rig.said()
+    rig.active.lose("test over")
+    await asyncio.wait_for(watching, 30)
 
 
 async def test_receipts_counts_and_writable_reach_the_tracks() -> None:

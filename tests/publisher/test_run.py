@@ -383,7 +383,9 @@ async def test_a_router_on_another_machine_gets_an_offset(
     assert offset.error_us < 100_000
     moved_us = home.clock.now_us() - (home.objects["video"][-1].capture_us or 0) - offset.offset_us
     assert 0 <= moved_us < 5_000_000
-    assert publisher.snapshot()["clock"] == "own"
+    clock = publisher.snapshot()["clock"]
+    assert clock["state"] == "measured"
+    assert clock["resyncs"] == 0
 
 
 async def test_wait_waits_for_the_router(

@@ -2,7 +2,8 @@
 
 On the machine start that the stamps come from, the anchor in the object's `clock` property is
 adopted: no error. Elsewhere the router's `GET /clock` is measured, when its URL is given. Otherwise
-the arrival, and with it every latency, is unknown.
+the arrival, and with it every latency, is unknown; so it is after a clock was stepped or halted,
+until the router has been measured anew.
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from wtp.clock import ClockDomain, OffsetEstimator, monotonic_us, read_boot_id
+from wtp.clock import (
+    ClockDomain,
+    OffsetEstimator,
+    Sleeps,
+    monotonic_us,
+    read_boot_id,
+    wall_us,
+)
 from wtp.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,8 +30,10 @@ if TYPE_CHECKING:
 
 QUICK_EXCHANGES = 8
 QUICK_PAUSE_S = 0.05
-STEADY_PAUSE_S = 2.0
-"""Between exchanges once there is an estimate: two quartz clocks part by 0.1 ms in that time."""
+STEADY_PAUSE_S = 0.5
+"""Between exchanges while they are needed: so long may a step of the router's clock go unseen."""
+IDLE_PAUSE_S = 10.0
+"""Between exchanges while all stamps are of this machine start."""
 
 TIMEOUT_S = 3.0
 MAX_DOMAINS = 64
@@ -35,37 +45,57 @@ class ArrivalClock:
 
     Args:
         boot_id: Of this machine start, for tests.
+        sleeps: Tells a suspend of this machine, for tests.
+        now_us: Own CLOCK_MONOTONIC, for tests.
     """
 
-    def __init__(self, boot_id: str | None = None) -> None:
+    def __init__(
+        self,
+        boot_id: str | None = None,
+        sleeps: Sleeps | None = None,
+        now_us: Callable[[], int] = monotonic_us,
+    ) -> None:
         self.boot_id = read_boot_id() if boot_id is None else boot_id
         self.estimator = OffsetEstimator()
         self.router: ClockDomain | None = None
         """Domain of the router that is measured, from its last answer."""
         self.needed = False
         """Whether stamps of another machine start were met."""
+        self.hurry = asyncio.Event()
+        """Set when the router must be asked at once."""
+        self._sleeps = sleeps or Sleeps()
+        self._now_us = now_us
+        self._base_us = wall_us() - now_us()
+        self._state = "unknown"
         self._domains: dict[str, ClockDomain | None] = {}
 
     def answer(self, domain: ClockDomain, t0_us: int, now_us: int, t3_us: int) -> None:
         """Take an answer of the router.
 
         Args:
-            domain: Its clock domain; another one than before starts the estimate anew.
+            domain: Its clock domain; after another one than before nothing is known until several
+                answers agree, so that two routers behind one address never yield a figure.
             t0_us: Own CLOCK_MONOTONIC when it was asked.
             now_us: Its time, Unix µs.
             t3_us: Own CLOCK_MONOTONIC when the answer came.
         """
+        self._look()
         if domain != self.router:
+            if self.router is not None:
+                self.estimator.forget(t0_us)
             self.router = domain
-            self.estimator = OffsetEstimator()
         self.estimator.add(t0_us, now_us, now_us, t3_us)
 
-    def arrival(self, clock: str, at_us: int) -> tuple[int | None, int | None]:
+    def arrival(
+        self, clock: str, at_us: int, publish_us: int | None = None
+    ) -> tuple[int | None, int | None]:
         """When something arrived, in the domain of its stamps.
 
         Args:
             clock: Its `clock` property, `<boot_id>:<anchor_us>`; empty when it has none.
             at_us: Own CLOCK_MONOTONIC when it arrived.
+            publish_us: The router's stamp of when it was on its way, if any: what arrives before
+                that, by more than the error, shows that a clock was stepped.
 
         Returns:
             Unix µs and the bound on its error in µs; (None, None) when it cannot be known.
@@ -74,16 +104,48 @@ class ArrivalClock:
         if domain is None:
             return None, None
         if domain.same_start(self.boot_id):
+            self._state = "shared"
             return domain.anchor_us + at_us, 0
-        self.needed = True
+        self._state = "measured"
+        if not self.needed:
+            self.needed = True
+            self.hurry.set()
         if self.router is None or not domain.same_start(self.router.boot_id):
+            self._state = "unknown"
             return None, None
+        self._look()
         offset = self.estimator.at(at_us)
         if offset is None:
             return None, None
         # An older run of the router on the same start counts from another anchor.
-        shift_us = domain.anchor_us - self.router.anchor_us
-        return at_us + offset.offset_us + shift_us, offset.error_us
+        arrival_us = at_us + offset.offset_us + domain.anchor_us - self.router.anchor_us
+        if publish_us is not None and arrival_us + offset.error_us < publish_us:
+            self._forget()
+            return None, None
+        return arrival_us, offset.error_us
+
+    def snapshot(self) -> dict[str, Any]:
+        """The router's clock against this machine's, for the stamps that were met last.
+
+        Returns:
+            `state` shared, measured or unknown; the rest as `OffsetEstimator.snapshot`: the offset
+            is that to the wall clock as it was at the start here, and 0 when the clock is shared.
+        """
+        figures = self.estimator.snapshot(self._now_us(), base_us=self._base_us)
+        names = ("offset_us", "error_us", "drift_ppm", "drift_error_ppm")
+        if self._state == "shared":
+            return {**figures, **dict.fromkeys(names, 0), "state": "shared"}
+        if self._state == "unknown":
+            return {**figures, **dict.fromkeys(names), "state": "unknown"}
+        return figures
+
+    def _look(self) -> None:
+        if self._sleeps.again():
+            self._forget()
+
+    def _forget(self) -> None:
+        self.estimator.forget(self._now_us())
+        self.hurry.set()
 
     def _domain(self, clock: str) -> ClockDomain | None:
         if clock not in self._domains:
@@ -137,19 +199,34 @@ async def measure(
     from aiohttp import ClientSession, ClientTimeout
 
     url = clock_url(router)
-    good, away = 0, False
+    quick, resyncs, away = QUICK_EXCHANGES, 0, False
     async with ClientSession(timeout=ClientTimeout(total=TIMEOUT_S)) as session:
         while True:
+            clock.hurry.clear()
             problem = await _exchange(clock, session, url, trust, now_us)
             if problem and clock.needed and not away:
-                note(f"The router's clock does not answer ({problem}): latency is unknown.")
+                what = "the clock error grows" if clock.estimator.known else "latency is unknown"
+                note(f"The router's clock does not answer ({problem}): {what}.")
                 away = True
             if away and not problem:
                 note("The router's clock answers.")
                 away = False
-            good = 0 if problem else good + 1
-            quick = not problem and good < QUICK_EXCHANGES
-            await asyncio.sleep(QUICK_PAUSE_S if quick else STEADY_PAUSE_S)
+            if resyncs != clock.estimator.resyncs:
+                resyncs, quick = clock.estimator.resyncs, QUICK_EXCHANGES
+            await _pause(clock, quick=bool(quick) and not problem)
+            quick = max(0, quick - 1)
+
+
+async def _pause(clock: ArrivalClock, *, quick: bool) -> None:
+    """Wait until the next exchange is due, or somebody is in a hurry."""
+    await asyncio.sleep(QUICK_PAUSE_S)
+    if quick:
+        return
+    try:
+        async with asyncio.timeout(STEADY_PAUSE_S if clock.needed else IDLE_PAUSE_S):
+            await clock.hurry.wait()
+    except TimeoutError:
+        pass
 
 
 async def _exchange(

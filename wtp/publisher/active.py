@@ -25,6 +25,8 @@ PING_S = 0.5
 QUICK_PINGS = 5
 QUICK_PING_S = 0.02
 """The first clock exchanges come fast, so that stamps of another machine are usable soon."""
+LOOK_S = 0.1
+"""How often this machine is asked whether it was suspended, when its clock is not the router's."""
 UNANSWERED = 3
 """Pings without any answer after which the router counts as gone: QUIC itself waits 15 s."""
 WELCOME_S = 5.0
@@ -156,17 +158,20 @@ class Active:
         """Exchange pings until the session is over; end it when the router is silent."""
         loop = asyncio.get_running_loop()
         patience = loop.time() + WELCOME_S
-        pings = 0
+        quick, resyncs = QUICK_PINGS, 0
         republish_at = loop.time() + REPUBLISH_S
-        while not await self._over_within(QUICK_PING_S if pings < QUICK_PINGS else PING_S):
-            if self.conversation.welcome is None:
+        while not await self._pause(quick):
+            conversation = self.conversation
+            if conversation.welcome is None:
                 if loop.time() > patience:
                     self.lose("the router does not greet")
                 continue
-            pings += 1
+            if conversation.resyncs != resyncs:
+                resyncs, quick = conversation.resyncs, QUICK_PINGS
             self.writable()  # a receipt that overtakes its acknowledgement leaves no other event
-            self.conversation.ping()
-            self._unanswered += pings > QUICK_PINGS
+            conversation.ping()
+            self._unanswered += not quick
+            quick = max(0, quick - 1)
             if loop.time() > republish_at:
                 republish_at = loop.time() + REPUBLISH_S
                 self._republish()
@@ -211,6 +216,27 @@ class Active:
     def round_trip_ms(self) -> float:
         """Smoothed round trip, 0 while unknown."""
         return self.session.stats.rtt_ms if self.session is not None else 0.0
+
+    async def _pause(self, quick: int) -> bool:
+        """Wait until the next ping is due, or the clocks must be compared anew.
+
+        Returns:
+            Whether the session is over.
+        """
+        if quick:
+            return await self._over_within(QUICK_PING_S)
+        conversation = self.conversation
+        resyncs, slices = conversation.resyncs, 1
+        if conversation.welcome is not None and not conversation.same_start:
+            slices = round(PING_S / LOOK_S)
+        for _ in range(slices):
+            if await self._over_within(PING_S / slices):
+                return True
+            if slices > 1:
+                conversation.look()
+                if conversation.resyncs != resyncs:
+                    break
+        return False
 
     async def _over_within(self, seconds: float) -> bool:
         try:

@@ -200,7 +200,7 @@ class Connection:
             "packet_bytes": stats.datagram_bytes,
             "sent_bytes": stats.bytes_sent,
             **self._helm.snapshot(),
-            "clock": "shared" if conversation.same_start else "own",
+            "clock": conversation.clock(),
             "clock_error_us": None if offset is None else offset.error_us,
         }
 

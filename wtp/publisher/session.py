@@ -4,7 +4,7 @@ hello            ->
                  <-  welcome (the router's clock)
 publish, ping... ->
                  <-  published / error, pong
-offset           ->                                only with a clock of its own
+offset           ->                                only with a clock of its own, known or not
 (objects)        ->
                  <-  receipt, stats, drain
                  <-  keyframe                      somebody wants to join, or lost an object
@@ -18,15 +18,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from wtp import __version__
-from wtp.clock import Clock, ClockDomain, Offset, OffsetEstimator
+from wtp.clock import Clock, ClockDomain, Offset, OffsetEstimator, Sleeps
 from wtp.errors import WireError
 from wtp.model import Kind
 from wtp.wire import StreamType, control
 
-WORSE_US = 100
-"""An announced error may be understated by this and a quarter of itself."""
+BEHIND_US, AHEAD_US = 500_000, 1_250_000
+"""Age of the stamps that an announced offset is for: live objects wait no longer, and the next one
+comes with the second exchange after this at the latest."""
+SPARE_US = 20
+"""What is added to an announced error, so that not every exchange ends in an announcement."""
+MAX_PINGS = 32
+"""Clock exchanges under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +63,14 @@ class Conversation:
             domain becomes the router's; otherwise stamps are shifted or an offset is announced.
         boot_id: Of this machine start.
         adopt: Whether the clock may still change its domain (nothing was stamped yet).
+        sleeps: Tells a suspend of this machine, for tests.
 
     Attributes:
         welcome: The router's greeting, None before it.
         shift_us: What to add to own stamps on the wire; exact, and 0 unless the router was
             restarted with another anchor.
-        offset: The announced offset; error 0 on the same machine start; None while unknown.
+        offset: The announced offset; error 0 on the same machine start; None while unknown, also
+            again after a clock was stepped or its machine suspended.
         round_trip_us: Of the last clock exchange.
     """
 
@@ -75,6 +83,7 @@ class Conversation:
         *,
         boot_id: str,
         adopt: bool,
+        sleeps: Sleeps | None = None,
     ) -> None:
         self.welcome: control.Welcome | None = None
         self.shift_us = 0
@@ -84,6 +93,7 @@ class Conversation:
         self._clock = clock
         self._boot_id = boot_id
         self._adopt = adopt
+        self._sleeps = sleeps or Sleeps()
         self._estimator = OffsetEstimator()
         self._parser = control.ControlParser()
         self._pings: set[int] = set()
@@ -94,6 +104,24 @@ class Conversation:
     def same_start(self) -> bool:
         """Whether the router's clock is ours, with error 0."""
         return self.welcome is not None and self._domain().same_start(self._boot_id)
+
+    @property
+    def resyncs(self) -> int:
+        """How often the clocks had to be compared anew, because one had stepped or halted."""
+        return self._estimator.resyncs
+
+    def clock(self) -> dict[str, Any]:
+        """The router's clock against ours, as plain values.
+
+        Returns:
+            `state` shared, measured or unknown; the rest as `OffsetEstimator.snapshot`, with
+            offset, error and drift 0 when it is shared.
+        """
+        figures = self._estimator.snapshot(self._clock.now_us())
+        if self.same_start:
+            zero = dict.fromkeys(("offset_us", "error_us", "drift_ppm", "drift_error_ppm"), 0)
+            return {**figures, **zero, "state": "shared"}
+        return figures
 
     def data_to_send(self) -> bytes:
         """Bytes for our control stream since the last call."""
@@ -125,11 +153,18 @@ class Conversation:
 
     def ping(self) -> None:
         """Ask the router for its time."""
+        self.look()
         now_us = self._clock.now_us()
         self._pings.add(now_us)
-        if len(self._pings) > 32:
+        if len(self._pings) > MAX_PINGS:
             self._pings.remove(min(self._pings))
         self._put(control.Ping(now_us))
+
+    def look(self) -> None:
+        """Forget the offset, and say so, when this machine was suspended."""
+        if not self.same_start and self._sleeps.again():
+            self._estimator.forget(self._clock.now_us())
+            self._agree()
 
     def publish(self, alias: int) -> None:
         """Announce a track, again after it was refused for a while."""
@@ -180,24 +215,35 @@ class Conversation:
         if message.t0_us not in self._pings:
             raise WireError("The router answers a ping that was never sent.", code="control")
         self._pings.discard(message.t0_us)
-        self._estimator.add(message.t0_us, message.t1_us, message.t2_us, now_us)
         self.round_trip_us = now_us - message.t0_us
-        if self.same_start:
+        if not self.same_start:
+            self.look()
+            self._estimator.add(message.t0_us, message.t1_us, message.t2_us, now_us)
+            self._agree()
+
+    def _agree(self) -> None:
+        """Announce the offset that stamps of about now need, or that there is none any more."""
+        now_us = self._clock.now_us()
+        bounds = self._estimator.between(now_us - BEHIND_US, now_us + AHEAD_US)
+        if bounds is None:
+            if self.offset is not None:
+                self.offset = None
+                self._put(control.Offset(0, control.UNKNOWN))
             return
-        best = self._estimator.at(now_us)
-        known = self.offset
-        if best is not None and (known is None or _differs(best, known)):
-            self._announce(best)
+        offset_us = sum(bounds) // 2
+        error_us = bounds[1] - offset_us
+        if self.offset is None or not _covers(self.offset, bounds, error_us):
+            self._announce(Offset(offset_us, error_us + error_us // 8 + SPARE_US))
 
     def _announce(self, offset: Offset) -> None:
         self.offset = offset
         self._put(control.Offset(offset.offset_us, offset.error_us))
 
 
-def _differs(best: Offset, known: Offset) -> bool:
-    """Whether an estimate is worth telling: moved, much better, or worse than was announced."""
+def _covers(known: Offset, bounds: tuple[int, int], error_us: int) -> bool:
+    """Whether what was announced still holds, and is not much worse than what could be."""
     return (
-        abs(best.offset_us - known.offset_us) > best.error_us
-        or 2 * best.error_us < known.error_us
-        or 4 * best.error_us > 5 * known.error_us + WORSE_US
+        known.offset_us - known.error_us <= bounds[0]
+        and bounds[1] <= known.offset_us + known.error_us
+        and known.error_us <= error_us + error_us // 2 + 2 * SPARE_US
     )

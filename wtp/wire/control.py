@@ -16,6 +16,8 @@ from wtp.errors import WireError
 from wtp.wire.chunks import Chunks
 
 MAX_BYTES = 16 * 1024
+UNKNOWN = -1
+"""`error_us` of an `offset` that is not known any more."""
 _LENGTH = struct.Struct("!I")
 
 
@@ -109,7 +111,8 @@ class Pong:
 class Offset:
     """What to add to the sender's stamps to get the receiver's clock, ± error, both in µs.
 
-    Sent before the first object by a publisher on another machine start, and when it changes.
+    Sent before the first object by a publisher on another machine start, and when it changes. A
+    negative error says that the offset is unknown again: a clock was stepped or halted.
     """
 
     offset_us: int
