@@ -153,7 +153,7 @@ def dashboard(
 
         raise typer.Exit(show(role))
     else:
-        _lines(role, settings.logging.level, interval, output)
+        _lines(role, settings, interval, output)
 
 
 def _trust(
@@ -188,12 +188,7 @@ def _print_one(role: Dashboard, output: Form) -> None:
 
     from wtp.ui.dashboard import once
 
-    width = Console().width if sys.stdout.isatty() else PLAIN_WIDTH
-    put(snapshot, once(snapshot, width), Output(output.value))
-
-
-PLAIN_WIDTH = 100
-"""Columns where there is no terminal."""
+    put(snapshot, once(snapshot, Console().width), Output(output.value))
 
 
 def _compact(snapshot: dict[str, Any]) -> str:
@@ -202,10 +197,11 @@ def _compact(snapshot: dict[str, Any]) -> str:
     return json.dumps(kept, separators=(",", ":"), default=str)
 
 
-def _lines(role: Dashboard, level: str, interval_s: float, output: Form) -> None:
+def _lines(role: Dashboard, settings: Settings, interval_s: float, output: Form) -> None:
     """Write a line from time to time until stopped, or until nobody reads."""
     from wtp.cli.face import Face
     from wtp.cli.run import run_role
+    from wtp.config.schema import MetricsSettings
     from wtp.ui.dashboard import line
 
     class Lines(Face):
@@ -221,4 +217,6 @@ def _lines(role: Dashboard, level: str, interval_s: float, output: Form) -> None
                 role.stop()
                 raise
 
-    run_role(role, log_level=level, face=Lines())
+    # It watches and is not watched: an address in WTP_METRICS is that of another process.
+    own = settings.model_copy(update={"metrics": MetricsSettings()})
+    run_role(role, name="dashboard", settings=own, face=Lines())

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from wtp.dashboard.rates import Meter
+
 Figures = dict[str, Any]
 
+COUNTERS = ("msgInCounter", "msgOutCounter", "bytesInCounter")
 
-def topic_figures(stats: Mapping[str, Any]) -> Figures:
+
+def topic_figures(stats: Mapping[str, Any], meter: Meter, at_us: int) -> Figures:
     """Figures of one topic out of Pulsar's `GET .../stats`.
+
+    Args:
+        stats: The answer.
+        meter: Follows this topic's counters: a broker's own rates are those of the last minute.
+        at_us: When it came, CLOCK_MONOTONIC.
 
     Returns:
         Rates in and out, size, producers, and its subscriptions with their backlog: how many
@@ -29,10 +38,16 @@ def topic_figures(stats: Mapping[str, Any]) -> Figures:
         }
         for name, one in (stats.get("subscriptions") or {}).items()
     }
+    rates = meter.take(at_us, {name: float(stats[name]) for name in COUNTERS})
+
+    def rate(counter: str, own: str) -> float:
+        known = rates[counter]
+        return round(float(stats[own]) if known is None else known, 2)
+
     return {
-        "in_s": round(float(stats["msgRateIn"]), 2),
-        "out_s": round(float(stats["msgRateOut"]), 2),
-        "in_bits_s": round(float(stats["msgThroughputIn"]) * 8),
+        "in_s": rate("msgInCounter", "msgRateIn"),
+        "out_s": rate("msgOutCounter", "msgRateOut"),
+        "in_bits_s": round(rate("bytesInCounter", "msgThroughputIn") * 8),
         "storage_bytes": int(stats["storageSize"]),
         "producers": len(stats.get("publishers") or []),
         "backlog": max((one["backlog"] for one in subscriptions.values()), default=0),

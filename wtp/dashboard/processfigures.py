@@ -12,6 +12,9 @@ Figures = dict[str, Any]
 
 PERCENTILES = ("p50_ms", "p90_ms", "p99_ms")
 
+RECEIPT = "capture->receive"
+"""What a consumer's latency is of."""
+
 
 class Latencies:
     """Follows one latency: its figures of the last second, where its owner counts in buckets."""
@@ -29,9 +32,9 @@ class Latencies:
             at_us: When they came, CLOCK_MONOTONIC.
 
         Returns:
-            `n` since the start; percentiles; `over`, what they are of: `second` or `start`. None
-            while nothing was measured, and when nothing new came for `STALE_S`: the last figure is
-            not that of now.
+            `n` since the start; percentiles and `over`, what they are of: `second` or `start`;
+            `last_ms`, of the newest object. None while nothing was measured, and when nothing new
+            came for `STALE_S`: the last figure is not that of now.
         """
         n = int(latency.get("n") or 0)
         if n != self._n:
@@ -41,7 +44,7 @@ class Latencies:
         self._buckets = buckets
         if not n or (at_us - self._moved_us) / 1e6 > STALE_S:
             return None
-        known = {name: latency.get(name) for name in (*PERCENTILES, "max_ms")}
+        known = {name: latency.get(name) for name in (*PERCENTILES, "max_ms", "last_ms")}
         if second["n"]:
             return {**known, **second, "n": n, "over": "second"}
         return {**known, "n": n, "over": "start"}
@@ -72,12 +75,14 @@ class ProcessFigures:
             KeyError, TypeError, ValueError, AttributeError: It is no snapshot of a role.
         """
         ledger, latency, what = self._parts(body)
+        error_us, error_ms = body.get("clock_error_us"), body.get("clock_error_ms")
+        if error_us is not None:
+            error_ms = error_us / 1000
         offered = ledger.get("offered", ledger.get("objects"))
         counters = {"objects": offered, "bytes": ledger.get("bytes")}
         known = {k: v for k, v in counters.items() if isinstance(v, (int, float))}
         rates = self._meter.take(at_us, known)
         bytes_s = rates.get("bytes")
-        error_us = body.get("clock_error_us")
         return {
             "state": str(body.get("state") or body.get("status") or ""),
             "objects": offered,
@@ -87,11 +92,9 @@ class ProcessFigures:
             "dropped": dict(ledger.get("dropped") or {}),
             "latency": self._latency("", latency, at_us),
             "what": what,
-            "clock_error_ms": body.get("clock_error_ms")
-            if error_us is None
-            else float(error_us) / 1000,
+            "clock_error_ms": error_ms,
             "gaps": body.get("gaps"),
-            "tracks": self._tracks(body, at_us) if "hops" in (body.get("latency") or {}) else {},
+            "tracks": self._tracks(body, at_us) if what == RECEIPT else {},
             "hops": self._hops(body.get("latency") or {}),
         }
 
@@ -102,7 +105,7 @@ class ProcessFigures:
         """Where a role keeps its ledger and its latency, and what that latency is of."""
         latency = body.get("latency") or {}
         if "total" in latency:  # consume
-            return body, latency["total"], "capture->receive"
+            return body, {**latency["total"], "last_ms": latency.get("last_ms")}, RECEIPT
         if "took" in body:  # processor
             return body.get("objects") or {}, body["took"] or {}, "in->out"
         if isinstance(body.get("read"), Mapping):  # chat
@@ -115,20 +118,24 @@ class ProcessFigures:
         return body, latency if "n" in latency else {}, ""
 
     def _tracks(self, body: Mapping[str, Any], at_us: int) -> dict[str, Figures]:
-        given = body.get("tracks") or {}
+        """Tracks of a consumer; where there is one, what is only told of all is its own."""
+        given, whole = body.get("tracks") or {}, body["latency"]
         kept = {"", *given}
         self._latencies = {k: v for k, v in self._latencies.items() if k in kept}
-        return {
-            name: {
+        tracks = {}
+        for name, track in given.items():
+            alone = whole if len(given) == 1 else {}
+            latency = {"last_ms": alone.get("last_ms"), **(track.get("latency") or {})}
+            figures = self._latency(name, latency, at_us)
+            tracks[name] = {
                 "kind": track.get("kind"),
                 "objects_s": track.get("fps"),
                 "bits_s": track.get("rate"),
                 "gaps": track.get("gaps"),
-                "latency": self._latency(name, track.get("latency") or {}, at_us),
-                "hops": self._hops({"hops": track.get("hops") or {}}),
+                "latency": figures and {**figures, "clock_error_ms": body.get("clock_error_ms")},
+                "hops": self._hops(track if "hops" in track else alone) if figures else {},
             }
-            for name, track in given.items()
-        }
+        return tracks
 
     def _hops(self, latency: Mapping[str, Any]) -> dict[str, Figures]:
         """Figures of each hop since the start, without what only files need."""

@@ -17,6 +17,7 @@ from wtp.config.schema import BrokerSettings
 from wtp.dashboard.asking import Caller
 from wtp.dashboard.brokerfigures import topic_figures, totals
 from wtp.dashboard.processfigures import ProcessFigures
+from wtp.dashboard.rates import Meter
 from wtp.dashboard.routerfigures import RouterFigures, limited
 from wtp.dashboard.watched import Watched
 from wtp.errors import NotFound, Refused, UsageError, WtpError
@@ -143,6 +144,7 @@ class BrokerSource(Watched):
         self._looks = self._turn = 0
         self._listed: set[str] = set()
         self._version = ""
+        self._meters: dict[str, Meter] = {}
         self.health: dict[str, Any] = {}
         self.topics: dict[str, dict[str, Any]] = {}
 
@@ -170,7 +172,7 @@ class BrokerSource(Watched):
 
     def _lost(self) -> None:
         self._version, self._looks = "", 0
-        self.health, self.topics, self._listed = {}, {}, set()
+        self.health, self.topics, self._meters, self._listed = {}, {}, {}, set()
 
     async def _look_at_topics(self) -> None:
         used = self._used()
@@ -179,15 +181,19 @@ class BrokerSource(Watched):
         self._looks += 1
         names = sorted(used | self._listed)
         for gone in self.topics.keys() - set(names):
-            del self.topics[gone]
+            del self.topics[gone], self._meters[gone]
         start = self._turn % len(names) if len(names) > MAX_TOPICS else 0
         self._turn += MAX_TOPICS
         for name in (names[start:] + names[:start])[:MAX_TOPICS]:
             try:
-                self.topics[name] = topic_figures(await self._admin.stats(name))
+                stats = await self._admin.stats(name)
             except NotFound:
                 self.topics.pop(name, None)
+                self._meters.pop(name, None)
                 self._listed.discard(name)
+            else:
+                meter = self._meters.setdefault(name, Meter())
+                self.topics[name] = topic_figures(stats, meter, monotonic_us())
 
     async def _list(self, used: set[str]) -> set[str]:
         """Topics of the rooms in use and of the one of the settings."""

@@ -70,8 +70,14 @@ def tracks_of(
 
 
 def point(row: Mapping[str, Any]) -> dict[str, float | None]:
-    """What the history keeps of a track: the consumer's latency, else the broker's receipt."""
+    """What the history keeps of a track: the consumer's latency, else the broker's receipt.
+
+    Percentiles since a process's start would draw an ever flatter line: in their place stands the
+    latency of the newest object, where that is known.
+    """
     latency = row["latency"] or row["receipt"] or {}
+    if latency.get("over") == "start" and latency.get("last_ms") is not None:
+        latency = {"p50_ms": latency["last_ms"], "p99_ms": latency["last_ms"]}
     return {
         "objects_s": row["objects_s"],
         "bits_s": row["bits_s"],
@@ -130,7 +136,7 @@ def whole_of(routers: Iterable[Figures], tracks: Mapping[str, Figures]) -> Figur
         return round(sum(known), 3) if known else None
 
     points = [point(row) for row in tracks.values()]
-    worst = max(
+    worst: Mapping[str, float | None] = max(
         (one for one in points if one["p99_ms"] is not None),
         key=lambda one: one["p99_ms"] or 0,
         default={},

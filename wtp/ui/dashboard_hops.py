@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wtp.ui.common import clean, ms
-from wtp.ui.dashboard_lines import cell
+from wtp.ui.dashboard_lines import add_row, cell
 from wtp.ui.dashboard_tracks import NONE
 
 Snapshot = dict[str, Any]
@@ -37,7 +37,7 @@ def hops(snapshot: Snapshot, track: str, width: int) -> RenderableType:
         )
         return Text(f"{clean(track)}: {text}", style="dim", no_wrap=True, overflow="ellipsis")
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim", width=width)
-    table.add_column(f"hops of {clean(track)}", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column(Text(f"hops of {clean(track)}"), no_wrap=True, overflow="ellipsis", ratio=1)
     figures = ("p50", "p99") if width < 70 else ("p50", "p90", "p99")
     for name in (*figures, "share"):
         table.add_column(
@@ -55,7 +55,7 @@ def hops(snapshot: Snapshot, track: str, width: int) -> RenderableType:
         cells.append(f"{share * 100:.0f} %")
         if room >= 8:
             cells.append(_bar(before, median, total, room))
-        table.add_row(*cells)
+        add_row(table, *cells)
         before += median
     latency = row.get("latency") or {}
     error = latency.get("clock_error_ms")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
+from rich.table import Table
+from rich.text import Text
+
 from wtp.ui.common import UNKNOWN
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -76,3 +79,8 @@ def brief_bits(per_second: float | None, *, missing: str = UNKNOWN) -> str:
         if per_second >= 0.9995 * size:
             return f"{per_second / size:.3g}{letter}"
     return f"{per_second:.0f}"
+
+
+def add_row(table: Table, *cells: str | Text, style: str = "") -> None:
+    """Add a row whose strings are taken as they are: names from outside may look like markup."""
+    table.add_row(*(Text(c) if isinstance(c, str) else c for c in cells), style=style or None)

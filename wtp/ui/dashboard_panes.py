@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wtp.ui.common import UNKNOWN, bits, clean, ms, seconds, size
-from wtp.ui.dashboard_lines import cell
+from wtp.ui.dashboard_lines import add_row, cell
 from wtp.ui.dashboard_tracks import NONE
 
 Snapshot = dict[str, Any]
@@ -45,7 +45,8 @@ def routers(snapshot: Snapshot) -> Table:
         gone = one["state"] != "up"
         connected = one["broker_connected"]
         broker = UNKNOWN if connected is None else "ok" if connected else "DOWN"
-        table.add_row(
+        add_row(
+            table,
             clean(one["url"]),
             presence(one) if gone or one["status"] == "ok" else Text(clean(one["status"])),
             *(cell(one[key], 0) for key in ("sessions", "objects_s")),
@@ -55,7 +56,7 @@ def routers(snapshot: Snapshot) -> Table:
             Text(broker, style="bold red" if broker == "DOWN" else ""),
         )
         for name, note in _remarks(one):
-            table.add_row(Text(f"  {clean(name)}: {clean(note)}", style="yellow"))
+            add_row(table, Text(f"  {clean(name)}: {clean(note)}", style="yellow"))
     return table
 
 
@@ -76,7 +77,8 @@ def brokers(snapshot: Snapshot) -> Table:
     for one in snapshot["brokers"]:
         kind = "" if one["version"] is None else " (embedded)" if one["embedded"] else " (Pulsar)"
         healthy = one["healthy"] is not False
-        table.add_row(
+        add_row(
+            table,
             clean(one["url"]) + kind,
             presence(one) if healthy else Text("UNHEALTHY", style="bold red"),
             ms(one["health_ms"]),
@@ -85,10 +87,11 @@ def brokers(snapshot: Snapshot) -> Table:
             size(one["storage_bytes"]),
         )
         if one["problem"]:
-            table.add_row(Text(f"  no answer: {clean(one['problem'])}", style="yellow"))
+            add_row(table, Text(f"  no answer: {clean(one['problem'])}", style="yellow"))
         topics = sorted(one["by_topic"].items(), key=lambda item: (-item[1]["in_s"], item[0]))
         for name, topic in topics[:MAX_ROWS]:
-            table.add_row(
+            add_row(
+                table,
                 "  " + clean(name.partition("://")[2]),
                 clean(_slowest(topic)),
                 "",
@@ -118,7 +121,8 @@ def processes(snapshot: Snapshot) -> Table:
         missing = NONE if up else UNKNOWN
         dropped = str(sum(one["dropped"].values())) if "dropped" in one else missing
         room = f" {clean(one['room'])}" if one["room"] else ""
-        table.add_row(
+        add_row(
+            table,
             f"{clean(one['role'])} {one['pid']}{room}",
             presence(one) if not up or not one["does"] else Text(clean(one["does"])),
             cell(one["objects_s"], 1, missing=missing),
@@ -137,7 +141,8 @@ def processors(snapshot: Snapshot) -> Table:
     for router in snapshot["routers"]:
         for one in router["processors"]:
             closed = one["state"] == "closed"
-            table.add_row(
+            add_row(
+                table,
                 f"{clean(one['kind'])} {clean(one['url'])}",
                 Text(clean(one["state"]), style="green" if closed else "bold red"),
                 str(one["in_flight"]),
@@ -162,7 +167,8 @@ def rooms(snapshot: Snapshot) -> Table:
     """A row per room."""
     table = _table("room", "publishers", "tracks", "obj/s", "bit/s")
     for name, one in list(snapshot["rooms"].items())[:MAX_ROWS]:
-        table.add_row(
+        add_row(
+            table,
             clean(name),
             str(one["publishers"]),
             str(one["tracks"]),
@@ -203,4 +209,4 @@ def _table(first: str, *others: str) -> Table:
 
 def _more(table: Table, count: int, noun: str) -> None:
     if count > MAX_ROWS:
-        table.add_row(Text(f"  and {count - MAX_ROWS} more of {noun}", style="dim"))
+        add_row(table, Text(f"  and {count - MAX_ROWS} more of {noun}", style="dim"))

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wtp.ui.common import UNKNOWN, clean
-from wtp.ui.dashboard_lines import brief_bits, cell, spark
+from wtp.ui.dashboard_lines import add_row, brief_bits, cell, spark
 
 Snapshot = dict[str, Any]
 Row = dict[str, Any]
@@ -152,7 +152,7 @@ def tracks(snapshot: Snapshot, look: Look, width: int, height: int) -> Table | T
         history = (snapshot.get("track_history") or {}).get(track) or {}
         cells = [clean(track), *(_text(column, row) for column in columns)]
         cells += [spark(history.get("p99_ms") or [], trend)] if trend else []
-        table.add_row(*cells, style="reverse" if track == name else _style(row))
+        add_row(table, *cells, style="reverse" if track == name else _style(row))
     return table
 
 
