@@ -29,7 +29,7 @@ SNAPSHOT: dict[str, Any] = {
     "rtt_ms": 0.42,
     "reconnects": 1,
     "uptime_s": 10.0,
-    "clock": "shared",
+    "clock": {"state": "shared", "offset_us": 0, "error_us": 0, "drift_ppm": 0, "resyncs": 0},
     "clock_error_us": 0,
     "tracks": {"video": TRACK},
 }
@@ -52,8 +52,30 @@ def test_the_summary_accounts_for_every_object() -> None:
     assert "300 = 290 delivered + 10 dropped + 0 in flight" in text
     assert "30.0/s" in text
     assert "1 reconnect\n" in text
-    assert "error 0.000 ms" in text
-    assert "unknown" in summary({**SNAPSHOT, "clock_error_us": None})
+    assert "shared with the router, error 0 ms" in text
+
+
+def test_a_measured_clock_is_told_with_its_error() -> None:
+    clock = {
+        "state": "measured", "offset_us": -1_234_567, "error_us": 213, "drift_ppm": 31.2,
+        "drift_error_ppm": 60.4, "exchanges": 45, "resyncs": 0,
+    }  # fmt: skip
+    measured = {**SNAPSHOT, "clock": clock}
+    said = "offset -1234.567 ms ± 0.213 ms, drift +31 ± 60 ppm, 45 exchanges"
+    assert summary(measured).endswith(said)
+    assert "clock ± 0.21 ms" in line(measured)
+    far = {**clock, "offset_us": 94_608_000_000_123, "drift_ppm": None, "resyncs": 2}
+    text = summary({**SNAPSHOT, "clock": far})
+    assert "offset +94,608,000.000 s ± 0.213 ms, drift unknown" in text
+    assert text.endswith("2 resyncs")
+    unknown = {**SNAPSHOT, "clock": {**clock, "state": "unknown", "offset_us": None, "resyncs": 1}}
+    unknown["clock"]["error_us"] = None
+    assert summary(unknown).endswith("unknown, 1 resync")
+    assert "clock unknown" in line(unknown)
+
+
+def test_a_publisher_without_a_router_has_its_own_clock() -> None:
+    assert summary({**SNAPSHOT, "clock": "own"}).endswith("own, error 0 ms")
 
 
 def test_names_from_outside_cannot_steer_the_terminal() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from wtp.ui.clock import clock_words
 from wtp.ui.common import UNKNOWN, bits, clean, counted, drops, identity, ms, number, seconds, size
 from wtp.ui.level import meter
 from wtp.ui.transfer import sending, sending_line
@@ -57,6 +58,10 @@ def session_line(snapshot: Snapshot) -> str:
         parts.append(f"round trip {ms(snapshot['rtt_ms'])}")
     if snapshot.get("reconnects"):
         parts.append(f"reconnects {snapshot['reconnects']}")
+    clock = snapshot.get("clock")
+    if isinstance(clock, Mapping) and clock.get("state") != "shared":
+        error_us = clock.get("error_us")
+        parts.append(f"clock {UNKNOWN if error_us is None else f'± {ms(error_us / 1000)}'}")
     return " | ".join(parts)
 
 
@@ -121,8 +126,7 @@ def summary(snapshot: Snapshot) -> str:
         at_router = number(track.get("router") or {}, "dropped")
         if at_router:
             lines.append(f"{'':<10} the router dropped {at_router:.0f} more")
-    if snapshot.get("clock"):
-        error_us = snapshot.get("clock_error_us")
-        error = UNKNOWN if error_us is None else f"{error_us / 1000:.3f} ms"
-        lines.append(f"{'clock':<10} {snapshot['clock']}, error {error}")
+    if clock := snapshot.get("clock"):
+        words = clock_words(clock) if isinstance(clock, Mapping) else f"{clean(clock)}, error 0 ms"
+        lines.append(f"{'clock':<10} {words}")
     return "\n".join(lines)
