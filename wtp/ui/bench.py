@@ -75,7 +75,7 @@ def _facts(values: dict[str, Any]) -> Table:
 def _words(value: Any) -> str:
     """A nested value in one line."""
     if isinstance(value, dict):
-        inner = {key: one for key, one in value.items() if key not in _APART}
+        inner = {key: one for key, one in value.items() if key not in _APART and one != {}}
         parts = [
             f"{key} ({_words(one)})" if isinstance(one, dict) else f"{key} {_words(one)}"
             for key, one in inner.items()
