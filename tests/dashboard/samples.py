@@ -159,7 +159,7 @@ def row(p99_ms: float | None = 8.0, **more: Any) -> Values:
     }  # fmt: skip
 
 
-def snapshot(state: str = "up", **tracks: Values) -> Values:
+def snapshot(state: str = "up", /, **tracks: Values) -> Values:
     """A dashboard's snapshot with one router in that state."""
     rows = tracks or {TRACK: row()}
     up = state == "up"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -37,7 +38,7 @@ class DashboardApp(App[int]):
     """Shows snapshots of a dashboard until somebody quits.
 
     Args:
-        role: What is shown; it runs beside the app.
+        take: Takes a snapshot of what is watched.
     """
 
     CSS = """
@@ -78,14 +79,14 @@ class DashboardApp(App[int]):
         Binding("question_mark,h", "keys", "help"),
     ]
 
-    def __init__(self, role: Dashboard) -> None:
+    def __init__(self, take: Callable[[], Snapshot]) -> None:
         super().__init__()
-        self._role = role
+        self._take = take
         self._look = Look()
         self._held: Snapshot | None = None
         self._held_since_s = 0.0
         self._one = self._helps = False
-        self.snapshot = role.snapshot()
+        self.snapshot = take()
 
     def compose(self) -> ComposeResult:
         """Lay out the panes."""
@@ -111,7 +112,7 @@ class DashboardApp(App[int]):
     def draw(self) -> None:
         """Take a snapshot, unless the figures are held, and draw it."""
         if self._held is None:
-            self.snapshot = self._role.snapshot()
+            self.snapshot = self._take()
         self._paint()
 
     def _paint(self) -> None:
@@ -245,7 +246,7 @@ def show(role: Dashboard) -> int:
 
 
 async def _show(role: Dashboard) -> int:
-    screen = DashboardApp(role)
+    screen = DashboardApp(role.snapshot)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, screen.exit, 0)
