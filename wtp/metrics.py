@@ -76,7 +76,7 @@ class Ledger:
         }
 
 
-BUCKETS_MS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 250.0, 500.0, 1000.0)
+BUCKETS_MS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0)
 """Upper bounds of the buckets in which processes count latencies as they go."""
 
 

@@ -27,7 +27,32 @@ SNAPSHOT: dict[str, Any] = {
         "bytes": 99,
         "dropped": {"queue": 2},
     },
-    "tracks": {"r/p/t": {"receipt": {"n": 3, "mean_ms": 2.0, "buckets": [1, 2] + [0] * 10}}},
+    "broker_reopened": 1,
+    "lost_lines": 0,
+    "kinds": {
+        "video": {
+            "offered": 10,
+            "delivered": 7,
+            "in_flight": 1,
+            "bytes": 99,
+            "dropped": {"queue": 2},
+            "receipt": {"n": 3, "mean_ms": 2.0, "buckets": [1, 2] + [0] * 11},
+            "hops": {
+                "send->route": {"n": 0, "mean_ms": None, "buckets": [0] * 13},
+                "route->publish": {"n": 2, "mean_ms": 1.5, "buckets": [0, 1, 1] + [0] * 10},
+            },
+        }
+    },
+    "tracks": {
+        "r/p/t": {
+            "kind": "video",
+            "offered": 10,
+            "bytes": 99,
+            "queued": 1,
+            "queued_bytes": 50,
+            "dropped": {"queue": 2},
+        }
+    },
     "services": {},
     "profile": {"error": ""},
     "refused": {"origin": 4},
@@ -96,14 +121,18 @@ async def test_metrics_are_prometheus_text(server: BaseTestServer) -> None:
     assert status == 200
     families = {family.name: family for family in text_string_to_metric_families(text)}
     dropped = families["wtp_router_dropped_objects"].samples[0]
-    assert (dropped.labels, dropped.value) == ({"reason": "queue"}, 2)
+    assert (dropped.labels, dropped.value) == ({"kind": "video", "reason": "queue"}, 2)
     receipt = {
-        sample.labels.get("le"): sample.value
+        sample.labels.get("le", sample.name.rpartition("_")[2]): sample.value
         for sample in families["wtp_router_receipt_seconds"].samples
-        if sample.name.endswith("_bucket")
     }
     assert receipt["0.0005"] == 1
-    assert receipt["0.001"] == receipt["+Inf"] == 3
+    assert receipt["0.001"] == receipt["2.5"] == receipt["+Inf"] == receipt["count"] == 3
+    assert receipt["sum"] == pytest.approx(0.006)
+    hops = families["wtp_router_hop_seconds"].samples
+    assert {sample.labels["hop"] for sample in hops} == {"route->publish"}  # the other is unknown
+    (queue,) = families["wtp_router_track_queue_bytes"].samples
+    assert (queue.labels["track"], queue.value) == ("r/p/t", 50)
 
 
 async def test_stats_are_for_this_machine_only(

@@ -128,8 +128,8 @@ async def test_objects_go_through_and_keep_what_they_were(
                 for sample in family.samples
             }
             assert shown["wtp_router_processor_up", kind.value, url] == 1
-            assert shown["wtp_router_processor_tries_total", kind.value, url, "answered"] == 50
-            assert shown["wtp_router_processor_held", kind.value] == 0
+            assert shown["wtp_router_processor_requests_total", kind.value, url, "answered"] == 50
+            assert shown["wtp_router_processor_held_objects", kind.value] == 0
 
 
 async def test_a_processor_that_comes_late_gets_every_reliable_object(services: Services) -> None:

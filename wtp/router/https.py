@@ -12,74 +12,20 @@ POST /rooms/R/tracks/PUBLISHER/NAME/keyframe   see ``keyframes``
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address
-from itertools import accumulate
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client import CONTENT_TYPE_LATEST
 
-from wtp.metrics import BUCKETS_MS
-from wtp.router.service_metrics import families
+from wtp.children.prometheus import text_of
+from wtp.router.exposition import families
 from wtp.transport.certs import Certificate
 
 Snapshot = Callable[[], dict[str, Any]]
 _OPEN = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
 """/clock and /cert-hash hold nothing secret and are there for pages."""
-
-
-class Collector:
-    """The router's snapshot as Prometheus metrics, made when they are asked for."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield every metric family."""
-        now = self._snapshot()
-        yield GaugeMetricFamily("wtp_router_uptime_seconds", "Since start.", now["uptime_s"])
-        yield GaugeMetricFamily("wtp_router_sessions", "Open sessions.", now["sessions"])
-        yield GaugeMetricFamily("wtp_router_tracks", "Tracks.", len(now["tracks"]))
-        yield GaugeMetricFamily(
-            "wtp_router_broker_connected", "1 while the broker is there.", int(now["connected"])
-        )
-        total = now["objects"]
-        for name, text in (("offered", "Arrived whole."), ("delivered", "With receipt.")):
-            yield CounterMetricFamily(f"wtp_router_objects_{name}", text, total[name])
-        yield GaugeMetricFamily(
-            "wtp_router_objects_in_flight", "Queued or without receipt.", total["in_flight"]
-        )
-        yield CounterMetricFamily("wtp_router_bytes", "Payload bytes offered.", total["bytes"])
-        for name, text, counts in (
-            ("dropped_objects", "Dropped, by reason.", total["dropped"]),
-            ("refused", "Refused sessions, tracks and objects, by reason.", now["refused"]),
-            ("transport", "Counts of the QUIC endpoint.", now["transport"]),
-        ):
-            family = CounterMetricFamily(f"wtp_router_{name}", text, labels=["reason"])
-            for reason, count in counts.items():
-                family.add_metric([reason], count)
-            yield family
-        receipt = HistogramMetricFamily(
-            "wtp_router_receipt_seconds", "Publish to the broker's receipt.", labels=["track"]
-        )
-        for name, track in now["tracks"].items():
-            receipt.add_metric([name], *_histogram(track["receipt"]))
-        yield receipt
-        yield from families(now["services"])
-
-
-def _histogram(figures: dict[str, Any]) -> tuple[list[tuple[str, float]], float]:
-    """Cumulative buckets and the sum, in seconds, as Prometheus wants them."""
-    bounds = [*(str(bound / 1000) for bound in BUCKETS_MS), "+Inf"]
-    sums = list(accumulate(figures["buckets"]))
-    return list(zip(bounds, sums, strict=True)), (figures["mean_ms"] or 0) * figures["n"] / 1000
 
 
 def build(
@@ -96,8 +42,7 @@ def build(
         certificate: What is served.
         more: Paths beside those above.
     """
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(Collector(snapshot))
+    prometheus = text_of("router", lambda: families(snapshot()))
 
     async def health(_: web.Request) -> web.Response:
         now = snapshot()
@@ -133,9 +78,7 @@ def build(
 
     async def metrics(request: web.Request) -> web.Response:
         _loopback_only(request)
-        return web.Response(
-            body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
+        return web.Response(body=prometheus(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def stats(request: web.Request) -> web.Response:
         _loopback_only(request)

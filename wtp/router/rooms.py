@@ -18,6 +18,7 @@ from wtp.metrics import Ledger
 from wtp.model import Kind, Track
 from wtp.router.link import BrokerLink
 from wtp.router.routes import LiveRoute, Owner, ReliableRoute, Route
+from wtp.router.totals import Totals
 
 log = logging.getLogger("wtp.router")
 
@@ -51,7 +52,7 @@ class Rooms:
         self, settings: Settings, clock: Clock, link: BrokerLink, admin: Admin, spawn: Spawn
     ) -> None:
         self.routes: dict[Track, Route] = {}
-        self._ended = Ledger()
+        self._ended = {kind: Totals() for kind in Kind}
         self._leaving: set[Route] = set()
         """Routes that ended and whose last receipts are out."""
         self._retired: set[Route] = set()
@@ -325,15 +326,25 @@ class Rooms:
             await asyncio.sleep(0.02)
         route.ledger.drop("no-receipt", route.ledger.in_flight)
         self._leaving.discard(route)
-        self._ended.add(route.ledger)
+        self._ended[route.kind].add(route)
 
     def total(self) -> Ledger:
         """The counts of all routes there have been."""
         total = Ledger()
-        total.add(self._ended)
+        for ended in self._ended.values():
+            total.add(ended.ledger)
         for route in (*self._leaving, *self._retired, *self.routes.values()):
             total.add(route.ledger)
         return total
+
+    def totals(self) -> dict[Kind, Totals]:
+        """The counts of all routes there have been, of each kind that was met."""
+        out = {kind: Totals() for kind in Kind}
+        for kind, ended in self._ended.items():
+            out[kind].add(ended)
+        for route in (*self._leaving, *self._retired, *self.routes.values()):
+            out[route.kind].add(route)
+        return {kind: one for kind, one in out.items() if one.ledger.offered}
 
     async def drained(self, timeout: float) -> bool:
         """Wait until nothing is in flight; tells whether that came true in time."""

@@ -31,6 +31,7 @@ from wtp.router.link import BrokerLink
 from wtp.router.peer import Peer
 from wtp.router.rooms import Rooms
 from wtp.router.services import Services
+from wtp.router.totals import hops
 from wtp.transport.certs import Certificate, ensure_certificate
 from wtp.transport.limits import Limits
 from wtp.transport.server import Server, serve
@@ -151,6 +152,10 @@ class Router:
             "notes": dict(rooms.notes) if rooms else {},
             "lost_lines": self._buffers.files.lost if self._buffers else 0,
             "objects": rooms.total().snapshot() if rooms else {},
+            "kinds": {
+                kind.value: one.snapshot()
+                for kind, one in (rooms.totals() if rooms else {}).items()
+            },
             "tracks": {
                 str(track): {
                     "kind": route.kind.value,
@@ -158,9 +163,11 @@ class Router:
                     "topic": route.topic,
                     "publisher_connected": route.owner is not None,
                     "queued": route.queued,
+                    "queued_bytes": route.queued_bytes,
                     "last_seq": route.last_seq,
                     "key_requests": route.key_requests,
                     "receipt": route.receipt.snapshot(),
+                    "hops": hops(route),
                     **route.ledger.snapshot(),
                 }
                 for track, route in (rooms.routes.items() if rooms else ())

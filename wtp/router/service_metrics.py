@@ -13,18 +13,18 @@ WAY = ["kind", "url"]
 def families(services: Mapping[str, Any]) -> Iterator[Metric]:
     """Yield every metric family of the processors, by kind and URL."""
     objects = GaugeMetricFamily(
-        "wtp_router_processor_held", "Objects between route and broker.", labels=["kind"]
+        "wtp_router_processor_held_objects", "Between route and broker.", labels=["kind"]
     )
     closed = GaugeMetricFamily(
         "wtp_router_processor_up", "1 while its circuit is closed.", labels=WAY
     )
-    out = GaugeMetricFamily("wtp_router_processor_in_flight", "Requests out.", labels=WAY)
+    out = GaugeMetricFamily("wtp_router_processor_in_flight_requests", "Now.", labels=WAY)
     tries = CounterMetricFamily(
-        "wtp_router_processor_tries", "Requests by their end.", labels=[*WAY, "end"]
+        "wtp_router_processor_requests", "Tries by their end.", labels=[*WAY, "end"]
     )
     took = GaugeMetricFamily(
-        "wtp_router_processor_seconds",
-        "Request to answer, of the last thousand.",
+        "wtp_router_processor_recent_seconds",
+        "Request to answer, of the last thousand requests.",
         labels=[*WAY, "quantile"],
     )
     for kind, service in services.items():
