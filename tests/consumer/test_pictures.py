@@ -32,10 +32,11 @@ class FakeScreen:
     def open(self) -> None:
         pass
 
-    def show(self, picture: Picture, item: Item) -> None:
+    def show(self, picture: Picture, item: Item) -> bool:
         if self.finished:
             raise Finished
         self.codes.append(read_code(picture.planes))
+        return True
 
     def say(self, sentence: str) -> None:
         self.said.append(sentence)

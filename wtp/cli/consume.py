@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
@@ -161,6 +162,15 @@ def consume(
         bool, typer.Option("--play", help="Play sound.", rich_help_panel=WHERE)
     ] = False,
     force: reading.Force = False,
+    waterfall: Annotated[
+        bool,
+        typer.Option(
+            "--waterfall",
+            rich_help_panel=WHERE,
+            help="Show for each track where the time goes, hop by hop, from capture to receipt "
+            "(to show, with a window): live on a terminal, and at the end.",
+        ),
+    ] = False,
     via: Annotated[
         Via,
         typer.Option(
@@ -200,6 +210,7 @@ def consume(
     the latency of each hop; chat is printed line by line.
 
     wtp consume video --window
+    wtp consume video --waterfall
     wtp consume audio --play
     wtp consume chat --history 20
     wtp consume file --save DIR
@@ -268,8 +279,8 @@ def consume(
         output=output.value,
         announce=ui.announce,
         line=None if talks else ui.line,
-        screen=None if talks else ui.screen,
-        summary=ui.summary,
+        screen=None if talks else partial(ui.screen, waterfall=waterfall),
+        summary=partial(ui.summary, waterfall=waterfall),
         latencies=latencies,
     )
 

@@ -145,6 +145,21 @@ class Item:
         return value
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A picture that was decoded, and perhaps shown.
+
+    Attributes:
+        item: Its object.
+        decode_us: When it came out of the decoder, CLOCK_MONOTONIC.
+        show_us: When it was on the screen; None when it was not shown.
+    """
+
+    item: Item
+    decode_us: int
+    show_us: int | None
+
+
 def read_object(message: Message) -> tuple[Object | None, str]:
     """The object of a message and "", or None and why there is none."""
     if message.properties.get("wtp") != "1":

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from wtp.consumer.item import Item, describe
+from wtp.consumer.item import Item, Seen, describe
 from wtp.errors import StorageError, UsageError
 from wtp.model import STAMPS
 
@@ -76,6 +76,12 @@ def figures_of(output: Output) -> dict[str, Any] | None:
     """
     tell = getattr(output, "snapshot", None) or getattr(output, "figures", None)
     return dict(tell()) if tell is not None else None
+
+
+def seen_by(output: Output) -> list[Seen]:
+    """What the last `take` of an output has decoded and shown; it tells by a method `seen`."""
+    tell: Callable[[], list[Seen]] | None = getattr(output, "seen", None)
+    return [] if tell is None else tell()
 
 
 class Finished(Exception):

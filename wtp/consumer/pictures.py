@@ -6,10 +6,11 @@ import os
 import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from wtp.clock import monotonic_us
-from wtp.consumer.item import Item, Place, read_place
+from wtp.consumer.item import Item, Place, Seen, read_place
 from wtp.consumer.output import STALE_US, Finished, Sink, escape
 from wtp.errors import MediaError, UsageError
 
@@ -38,8 +39,8 @@ class Screen(Protocol):
         """Make ready."""
         ...
 
-    def show(self, picture: Picture, item: Item) -> None:
-        """Show a picture; raises Finished when the viewer wants no more."""
+    def show(self, picture: Picture, item: Item) -> bool:
+        """Show a picture; False when it was left out. Raises Finished when no more is wanted."""
         ...
 
     def say(self, sentence: str) -> None:
@@ -79,6 +80,7 @@ class Decoded:
         self._track: str | None = None
         self._last_us = 0
         self._withheld: tuple[Picture, Item] | None = None
+        self._seen: list[Seen] = []
 
     def open(self) -> None:
         """Make the screen ready."""
@@ -88,6 +90,7 @@ class Decoded:
         """Decode all objects of the track on show; show the last picture of them."""
         reasons: list[str] = []
         newest: tuple[Picture, Item] | None = None
+        self._seen.clear()
         for item in items:
             reason, pictures = self._decode(item)
             reasons.append(reason)
@@ -95,12 +98,19 @@ class Decoded:
                 self._withheld = pictures[-1], item
             elif pictures:
                 newest = pictures[-1], item
+                self._seen.append(Seen(item, monotonic_us(), None))
         if newest:
             self._withheld = None
-            self._screen.show(*newest)
+            if self._screen.show(*newest):
+                self._seen[-1] = replace(self._seen[-1], show_us=monotonic_us())
         elif any(reason == "no-key" for reason in reasons):
             self._screen.say("Waiting for a key frame.")
         return reasons
+
+    def seen(self) -> list[Seen]:
+        """What the last `take` decoded and showed."""
+        seen, self._seen = self._seen, []
+        return seen
 
     def _decode(self, item: Item) -> tuple[str, list[Picture]]:
         """Why an object is left out, or "" and its pictures."""
@@ -194,11 +204,12 @@ class Window:
 
         self._sink = WindowSink(self._title)
 
-    def show(self, picture: Picture, item: Item) -> None:
+    def show(self, picture: Picture, item: Item) -> bool:
         """Show a picture."""
         self._picture = picture
         if self._sink is not None and not self._sink.show(picture):
             raise Finished
+        return True
 
     def say(self, sentence: str) -> None:
         """A window keeps its last picture."""
@@ -243,17 +254,18 @@ class Preview:
         self._opened = True
         self._sink.write((HIDE_CURSOR + CLEAR).encode())
 
-    def show(self, picture: Picture, item: Item) -> None:
+    def show(self, picture: Picture, item: Item) -> bool:
         """Draw a picture, when the next one is due."""
         from wtp.media.sink import PreviewSink
 
         now_us = monotonic_us()
         if now_us < self._due_us:
-            return
+            return False
         self._due_us = now_us + PREVIEW_PERIOD_US
         columns, rows = self._room()
         lines = PreviewSink(columns, rows - 1).lines(picture)
         self._draw([*lines, escape(f"{item.source}  {self._status()}")[: columns - 1]])
+        return True
 
     def say(self, sentence: str) -> None:
         """Write a sentence where the picture will be."""

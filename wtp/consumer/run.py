@@ -19,7 +19,7 @@ from wtp.consumer.item import Item, read_object
 from wtp.consumer.join import Newest
 from wtp.consumer.keyframe import shorten
 from wtp.consumer.latency import ArrivalClock, clock_url, measure, total_error_us
-from wtp.consumer.output import Finished, Nowhere, Output, figures_of
+from wtp.consumer.output import Finished, Nowhere, Output, figures_of, seen_by
 from wtp.consumer.pending import Pending
 from wtp.consumer.places import answers, locate, reach
 from wtp.consumer.ports import Broker, Directory, Message
@@ -284,7 +284,9 @@ class Consumer:
         obj, fault = read_object(message)
         properties = message.properties
         arrival_us, error_us = self.clock.arrival(
-            properties.get("clock", ""), message.receive_monotonic_us
+            properties.get("clock", ""),
+            message.receive_monotonic_us,
+            obj.publish_us if obj else None,
         )
         return Item(
             message=message,
@@ -312,7 +314,10 @@ class Consumer:
                 continue
             if not items:
                 return
+            take_us = monotonic_us()
+            self.stats.took(items, take_us)
             reasons = await self._call(self.output.take, items)
+            self.stats.saw(seen_by(self.output), take_us)
             self._account(items, reasons)
             items.clear()  # the worker's thread still has this list, and the next may take long
             if self.request.count and self.ledger.delivered >= self.request.count:
@@ -344,8 +349,8 @@ class Consumer:
 
     def brief(self) -> str:
         """A few words on the state; may be called from any thread."""
-        last_us = self.stats.total.last_us
-        latency = "unknown" if last_us is None else f"{last_us / 1000:.1f} ms"
+        last_ms = self.stats.last_ms(monotonic_us())
+        latency = "unknown" if last_ms is None else f"{last_ms:.1f} ms"
         dropped = self.ledger.dropped_total
         objects = self.stats.objects
         noun = "object" if objects == 1 else "objects"
@@ -364,17 +369,21 @@ class Consumer:
         started_us = self._started_us or now_us
         joined_us = self._joined_us or now_us
         router = self.clock.router
+        figures = self.stats.snapshot(now_us)
+        if self._ended_us and self.stats.total.n:
+            figures["latency"]["total"]["histogram"] = self.stats.total.encoded()
         return {
             "state": self.state,
             "topic": self.topic,
             "topics": list(self.topics),
             "duration_s": round((now_us - started_us) / 1e6, 3),
             "live_s": round((now_us - joined_us) / 1e6, 3),
-            **self.stats.snapshot(now_us),
+            **figures,
             "delivered": self.ledger.delivered,
             "dropped": dict(self.ledger.dropped),
             "in_flight": self.ledger.in_flight,
             "filtered": self.filtered,
             "clock_router": str(router) if router else None,
+            "clock": self.clock.snapshot(),
             "output": figures_of(self.output),
         }

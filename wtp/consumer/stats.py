@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable
 from typing import Any
 
-from wtp.consumer.item import PUBLISH_TO_RECEIVE, Item
+from wtp.consumer.hops import DECODE, RECEIVE, SHOW, TAKE, Way
+from wtp.consumer.item import PUBLISH_TO_RECEIVE, Item, Seen
 from wtp.metrics import PERCENTILES, Latency
-
-HOPS = (
-    ("capture->encode", "capture_us", "encode_us"),
-    ("encode->send", "encode_us", "send_us"),
-    ("send->route", "send_us", "route_us"),
-    ("route->publish", "route_us", "publish_us"),
-    ("publish->receive", "publish_us", "receive_us"),
-)
-"""Name of a hop and the two stamps it lies between."""
 
 MAX_TRACKS = 64
 """Tracks with figures of their own; beyond, the longest silent one gives way."""
@@ -27,6 +20,8 @@ MAX_INSTANCES = 4
 RATE_SLOT_US = 250_000
 RATE_SLOTS = 8
 
+STALE_US = 3_000_000
+"""What came longer ago is no figure of now."""
 
 NOTHING: dict[str, Any] = {"n": 0, **{f"{p}_ms": None for p in PERCENTILES}, "max_ms": None}
 """Figures of a latency that was never measured."""
@@ -96,17 +91,35 @@ class TrackFigures:
         self.gaps = 0
         self.order: Counter[str] = Counter()
         self.rate = Rate()
-        self.total: Latency | None = None
+        self.last_live_us: int | None = None
         self.sequences: OrderedDict[str, Sequence] = OrderedDict()
         self.content_type = ""
         self.instance = ""
+        self.reset_latency()
+
+    def reset_latency(self) -> None:
+        """Forget every latency counted so far."""
+        self.total: Latency | None = None
+        self.way = Way()
+        self.clock_error_us: int | None = 0
+
+    def measure(self, item: Item, latency_us: int | None) -> None:
+        """Count the way of a live object."""
+        self.way.add(item)
+        if latency_us is None:
+            return
+        if self.total is None:
+            self.total = Latency()
+        self.total.add(latency_us)
+        self.clock_error_us = _larger(self.clock_error_us, item.clock_error_us)
 
     def count(self, item: Item) -> None:
         """Take an object, without its latency."""
         self.objects += 1
         self.bytes += item.size_bytes
         if item.live:
-            self.rate.add(item.message.receive_monotonic_us, item.size_bytes)
+            self.last_live_us = item.message.receive_monotonic_us
+            self.rate.add(self.last_live_us, item.size_bytes)
         if item.obj is None:
             return
         self.keys += item.obj.key
@@ -133,6 +146,7 @@ class TrackFigures:
     def snapshot(self, now_us: int) -> dict[str, Any]:
         """Its figures as plain values."""
         objects_s, bytes_s = self.rate.at(now_us)
+        whole = self.total is not None
         return {
             "kind": self.kind or None,
             "content_type": self.content_type or None,
@@ -145,7 +159,11 @@ class TrackFigures:
             "gaps": self.gaps,
             "late": self.order["late"],
             "duplicates": self.order["duplicate"],
+            "silent_s": _silent_s(self.last_live_us, now_us),
+            "last_ms": _fresh_ms(self.total, self.last_live_us, now_us),
             "latency": self.total.snapshot() if self.total else dict(NOTHING),
+            "clock_error_ms": _error_ms(self.clock_error_us, whole=whole),
+            "hops": self.way.snapshot(whole=whole),
         }
 
 
@@ -164,18 +182,31 @@ class Statistics:
         self._rate = Rate()
         self._tracks: OrderedDict[str, TrackFigures] = OrderedDict()
         self._gone: Counter[str] = Counter()
+        self._last_live_us: int | None = None
         self.reset_latency()
 
     def reset_latency(self) -> None:
         """Forget every latency counted so far (after a warm-up); counts stay."""
         self.total = Latency()
         self.send_to_receive = Latency()
-        self.hops = {name: Latency() for name, *_ in HOPS}
+        self.capture_to_show = Latency()
         self.since_publish = Latency()
+        self._gone_way = Way()
         self.unknown = 0
         self.clock_error_us: int | None = 0
         for track in self._tracks.values():
-            track.total = None
+            track.reset_latency()
+
+    @property
+    def hops(self) -> dict[str, Latency]:
+        """The hops of all tracks, in the order of the way."""
+        return self._way().by_name()
+
+    def _way(self) -> Way:
+        way = Way()
+        for one in (self._gone_way, *(track.way for track in self._tracks.values())):
+            way.merge(one)
+        return way
 
     def add(self, item: Item) -> None:
         """Take one received object."""
@@ -188,7 +219,8 @@ class Statistics:
         if self._follow:
             self.gaps += track.follow(item)
         if item.live:
-            self._rate.add(item.message.receive_monotonic_us, item.size_bytes)
+            self._last_live_us = item.message.receive_monotonic_us
+            self._rate.add(self._last_live_us, item.size_bytes)
             self._measure(item, track)
         else:
             self.past += 1
@@ -200,28 +232,56 @@ class Statistics:
             if len(self._tracks) > MAX_TRACKS:
                 _, gone = self._tracks.popitem(last=False)
                 self._gone.update(gone.order)
+                self._gone_way.merge(gone.way)
         else:
             self._tracks.move_to_end(item.track)
         return track
 
     def _measure(self, item: Item, track: TrackFigures) -> None:
         """Count every way whose two ends are known."""
-        for name, start, end in HOPS:
-            _add(self.hops[name], item.stamp(start), item.stamp(end))
-        _add(self.send_to_receive, item.stamp("send_us"), item.receive_us)
-        _add(self.since_publish, 0, item.publish_to_receive_us)
         latency_us = item.latency_us
+        track.measure(item, latency_us)
+        send_us = item.obj.send_us if item.obj else None
+        if send_us is not None and item.receive_us is not None:
+            self.send_to_receive.add(item.receive_us - send_us)
+        if item.foreign and (since_us := item.publish_to_receive_us) is not None:
+            self.since_publish.add(since_us)
         if latency_us is None:
             self.unknown += 1
             return
         self.total.add(latency_us)
-        if track.total is None:
-            track.total = Latency()
-        track.total.add(latency_us)
-        if item.clock_error_us is None:
-            self.clock_error_us = None
-        elif self.clock_error_us is not None:
-            self.clock_error_us = max(self.clock_error_us, item.clock_error_us)
+        self.clock_error_us = _larger(self.clock_error_us, item.clock_error_us)
+
+    def took(self, items: Iterable[Item], take_us: int) -> None:
+        """Count how long objects waited for the output that has them now.
+
+        Args:
+            items: The objects.
+            take_us: CLOCK_MONOTONIC.
+        """
+        for item in items:
+            track = self._tracks.get(item.track)
+            if item.live and track is not None:
+                track.way.count((RECEIVE, TAKE), take_us - item.message.receive_monotonic_us)
+
+    def saw(self, seen: Iterable[Seen], take_us: int) -> None:
+        """Count decoding and showing of objects that were taken at that time."""
+        for one in seen:
+            item = one.item
+            track = self._tracks.get(item.track)
+            if not item.live or track is None:
+                continue
+            track.way.count((TAKE, DECODE), one.decode_us - take_us)
+            if one.show_us is None:
+                continue
+            track.way.count((DECODE, SHOW), one.show_us - one.decode_us)
+            if (latency_us := item.latency_us) is not None:
+                since_us = one.show_us - item.message.receive_monotonic_us
+                self.capture_to_show.add(latency_us + since_us)
+
+    def last_ms(self, now_us: int) -> float | None:
+        """The latency of the last object; None when it came too long ago to be one of now."""
+        return _fresh_ms(self.total, self._last_live_us, now_us)
 
     @property
     def order(self) -> Counter[str]:
@@ -236,18 +296,19 @@ class Statistics:
 
         Returns:
             Counts; `fps` in objects/s and `rate` in bit/s of live objects over the last two
-            seconds; latencies in ms, None where nothing is known; `clock_error_ms`, the largest
-            that was met, None when one was unknown or nothing was measured; `past`, objects from
-            before the consumer joined, which say nothing about latency or rates. Where messages
-            without stamps came, `hops` has one more entry, `PUBLISH_TO_RECEIVE`, which crosses
-            two clocks; it counts into no total.
+            seconds; latencies in ms, None where nothing is known; `silent_s` since the last live
+            object; `last_ms`, None when that is no figure of now; `hops` as of `Way.snapshot`, in
+            all and by track; `clock_error_ms`, the largest that was met, None when one was unknown
+            or nothing was measured; `past`, objects from before the consumer joined, which say
+            nothing about latency or rates. Where messages without stamps came, `hops` has one
+            more entry, `PUBLISH_TO_RECEIVE`, which crosses two clocks; it counts into no total.
         """
         objects_s, bytes_s = self._rate.at(now_us)
-        known = self.total.n and self.clock_error_us is not None
-        order = self.order
-        hops = {name: hop.snapshot() for name, hop in self.hops.items()}
+        order, whole = self.order, bool(self.total.n)
+        hops = self._way().snapshot(whole=whole)
         if self.since_publish.n:
-            hops[PUBLISH_TO_RECEIVE] = self.since_publish.snapshot()
+            hops[PUBLISH_TO_RECEIVE] = {**self.since_publish.snapshot(), "share": None}
+        silent_s = _silent_s(self._last_live_us, now_us)
         return {
             "objects": self.objects,
             "bytes": self.bytes,
@@ -260,22 +321,35 @@ class Statistics:
             "late": order["late"],
             "duplicates": order["duplicate"],
             "latency": {
-                "total": self.total.snapshot(),
+                "total": {"from": "capture", "to": "receive", **self.total.snapshot()},
                 "send_to_receive": self.send_to_receive.snapshot(),
+                "capture_to_show": self.capture_to_show.snapshot(),
                 "hops": hops,
-                "last_ms": _last_ms(self.total),
+                "last_ms": self.last_ms(now_us),
+                "silent_s": silent_s,
                 "unknown": self.unknown,
                 "negative": self.total.negative,
             },
-            "clock_error_ms": (self.clock_error_us or 0) / 1000 if known else None,
+            "clock_error_ms": _error_ms(self.clock_error_us, whole=whole),
             "tracks": {name: track.snapshot(now_us) for name, track in self._tracks.items()},
         }
 
 
-def _add(way: Latency, start_us: int | None, end_us: int | None) -> None:
-    if start_us is not None and end_us is not None:
-        way.add(end_us - start_us)
+def _larger(one_us: int | None, other_us: int | None) -> int | None:
+    """The larger of two errors; one that is unknown makes both so."""
+    return None if one_us is None or other_us is None else max(one_us, other_us)
 
 
-def _last_ms(way: Latency) -> float | None:
-    return None if way.last_us is None else round(way.last_us / 1000, 3)
+def _error_ms(error_us: int | None, *, whole: bool) -> float | None:
+    return error_us / 1000 if whole and error_us is not None else None
+
+
+def _fresh_ms(total: Latency | None, last_us: int | None, now_us: int) -> float | None:
+    if total is None or total.last_us is None or last_us is None or now_us - last_us > STALE_US:
+        return None
+    return round(total.last_us / 1000, 3)
+
+
+def _silent_s(last_us: int | None, now_us: int) -> float | None:
+    """Seconds since something came; None when nothing ever did."""
+    return None if last_us is None else round(max(0, now_us - last_us) / 1e6, 1)

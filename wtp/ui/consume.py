@@ -9,12 +9,16 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from wtp.ui.common import UNKNOWN, bits, clean, counted, drops, ms, size
+from wtp.ui.common import UNKNOWN, bits, clean, counted, drops, ms, seconds, size
 from wtp.ui.transfer import received, receiving, receiving_line
+from wtp.ui.waterfall import TO_RECEIVE, TO_SHOW, Waterfall
 
 Snapshot = dict[str, Any]
 
 SHOWN_TRACKS = 12
+SHOWN_WATERFALLS = 4
+STALE_S = 3.0
+"""When nothing came for so long, rates and latencies say nothing about now."""
 STATES = {
     "starting": "starting",
     "waiting": "waiting for the topic",
@@ -37,9 +41,7 @@ def line(snapshot: Snapshot) -> str:
     parts = [
         STATES.get(snapshot["state"]) or str(snapshot["state"]),
         counted(snapshot["objects"], "object"),
-        f"{snapshot['fps']:.1f}/s",
-        bits(snapshot["rate"]),
-        f"latency {_latency(snapshot)}",
+        *_now(snapshot),
         f"gaps {known(snapshot['gaps'])}",
         f"dropped {drops(snapshot['dropped'])}",
     ]
@@ -66,6 +68,35 @@ def _sound(snapshot: Snapshot) -> Iterator[str]:
             yield f"{name} {output[name]}"
 
 
+def _now(snapshot: Snapshot) -> Iterator[str]:
+    """Rate and latency; how long nothing has come, when that is so: the last ones say nothing."""
+    silent = silence(snapshot["latency"]["silent_s"])
+    if silent:
+        yield silent
+        return
+    yield f"{snapshot['fps']:.1f}/s"
+    yield bits(snapshot["rate"])
+    yield f"latency {_latency(snapshot)}"
+    yield from _clock(snapshot.get("clock") or {})
+
+
+def silence(silent_s: float | None) -> str:
+    """`nothing for 12 s`; empty while something comes, or before anything did."""
+    if silent_s is None or silent_s < STALE_S:
+        return ""
+    return f"nothing for {seconds(round(silent_s)).replace('.0 s', ' s')}"
+
+
+def _clock(clock: Snapshot) -> Iterator[str]:
+    """The clock that was measured; nothing about one that is shared or needed by nothing."""
+    if clock.get("state") == "measured" and clock.get("offset_us") is not None:
+        drift = clock.get("drift_ppm")
+        yield (
+            f"clock offset {ms(clock['offset_us'] / 1000)} ± {ms(clock['error_us'] / 1000)}"
+            + ("" if drift is None else f", drift {drift:.1f} ppm")
+        )
+
+
 def _latency(snapshot: Snapshot) -> str:
     """The total with its ends, number and clock error; `unknown` when nothing was measured."""
     total = snapshot["latency"]["total"]
@@ -77,15 +108,40 @@ def _latency(snapshot: Snapshot) -> str:
     )
 
 
-def screen(snapshot: Snapshot) -> RenderableType:
-    """The live view of a terminal: one line, the tracks, the hops; or the files that come."""
+def screen(snapshot: Snapshot, *, waterfall: bool = False) -> RenderableType:
+    """The live view of a terminal: one line, the tracks, the hops; or the files that come.
+
+    Args:
+        snapshot: The role's.
+        waterfall: Whether each track has its waterfall, instead of one table of hops for all.
+    """
     if files := _files(snapshot):
         return receiving(files)
-    return Group(Text(line(snapshot)), tracks(snapshot), hops(snapshot))
+    parts = waterfalls(snapshot) if waterfall else [hops(snapshot)]
+    return Group(Text(line(snapshot)), tracks(snapshot), *parts)
 
 
-def summary(snapshot: Snapshot) -> RenderableType:
-    """What is said at the end."""
+def waterfalls(snapshot: Snapshot) -> list[RenderableType]:
+    """A waterfall for each of the busiest tracks whose latency is known; else one for all."""
+    known = [item for item in busiest(snapshot) if item[1]["latency"]["n"]]
+    found: list[RenderableType] = [
+        Waterfall.of_track(name, track) for name, track in known[:SHOWN_WATERFALLS]
+    ]
+    if len(known) == 1 and snapshot["latency"]["capture_to_show"]["n"]:
+        error_ms = snapshot["clock_error_ms"]
+        return [Waterfall(snapshot["latency"], title=known[0][0], clock_error_ms=error_ms)]
+    if len(known) > SHOWN_WATERFALLS:
+        found.append(Text(f"and {len(known) - SHOWN_WATERFALLS} more"))
+    return found or [hops(snapshot)]
+
+
+def busiest(snapshot: Snapshot) -> list[tuple[str, Snapshot]]:
+    """Tracks by name, those with most objects first."""
+    return sorted(snapshot["tracks"].items(), key=lambda row: -row[1]["objects"])
+
+
+def summary(snapshot: Snapshot, *, waterfall: bool = False) -> RenderableType:
+    """What is said at the end; with a waterfall for each track where that is asked for."""
     if files := _files(snapshot):
         return Text(received(files))
     head = Text(
@@ -107,9 +163,11 @@ def summary(snapshot: Snapshot) -> RenderableType:
         parts.append(Text(f"Of these: {', '.join(notes)}."))
     if snapshot["filtered"]:
         parts.append(Text(f"{snapshot['filtered']} others were not asked for."))
+    if silent := silence(snapshot["latency"]["silent_s"]):
+        parts.append(Text(f"At the end {silent}: the figures are of before."))
     if snapshot["tracks"]:
         parts.append(tracks(snapshot))
-    parts.append(hops(snapshot))
+    parts += waterfalls(snapshot) if waterfall else [hops(snapshot)]
     return Group(*parts)
 
 
@@ -122,16 +180,17 @@ def _average(snapshot: Snapshot) -> str:
 
 
 def tracks(snapshot: Snapshot) -> Table:
-    """A row per track, the busiest first."""
+    """A row per track, the busiest first; latency is from capture to receipt."""
     table = _table("track", "objects", "rate", "bits", "keys", "missing", "p50 ms", "p99 ms")
-    rows = sorted(snapshot["tracks"].items(), key=lambda row: -row[1]["objects"])
+    rows = busiest(snapshot)
     for name, track in rows[:SHOWN_TRACKS]:
         latency = track["latency"]
+        stale = silence(track["silent_s"])
         table.add_row(
             clean(name) or "(no key)",
             str(track["objects"]),
-            f"{track['fps']:.1f}/s",
-            bits(track["rate"]),
+            "silent" if stale else f"{track['fps']:.1f}/s",
+            f"{track['silent_s']:.0f} s" if stale else bits(track["rate"]),
             str(track["keys"]),
             str(track["gaps"]),
             number(latency["p50_ms"]),
@@ -146,12 +205,16 @@ def hops(snapshot: Snapshot) -> RenderableType:
     """A row per hop and one for the whole way; `unknown` where a stamp is missing."""
     if not any(way["n"] for way in snapshot["latency"]["hops"].values()):
         return Text("latency unknown: no live object with stamps has come")
-    table = _table("latency", "n", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms")
+    table = _table("latency", "n", "p50 ms", "p90 ms", "p99 ms", "max ms", "share")
     latency = snapshot["latency"]
-    ways = [*latency["hops"].items(), ("capture->receive", latency["total"])]
+    ways = [*latency["hops"].items(), (TO_RECEIVE, latency["total"])]
+    if latency["capture_to_show"]["n"]:
+        ways.append((TO_SHOW, latency["capture_to_show"]))
     for name, way in ways:
-        figures = [way[key] for key in ("p50_ms", "p90_ms", "p99_ms", "p999_ms", "max_ms")]
-        table.add_row(name, str(way["n"]), *(number(figure) for figure in figures))
+        figures = [number(way[key]) for key in ("p50_ms", "p90_ms", "p99_ms", "max_ms")]
+        share = way.get("share")
+        part = "" if share is None else f"{share * 100:.0f} %"
+        table.add_row(name, str(way["n"]), *figures, part)
     table.caption = f"clock error {ms(snapshot['clock_error_ms'])}"
     return table
 
