@@ -1,8 +1,10 @@
-"""`wtp bench glass`: from the moment drawn into a picture to the decoded picture.
+"""`wtp bench glass`: from the moment drawn into a picture to the decoded, or displayed, picture.
 
 Publisher, router and broker run as the processes that users start; this process consumes, decodes
-and reads the block code out of every picture, so nothing but the picture itself tells its age. The
-baseline draws, encodes and decodes in the same way and has pulsar-client alone between.
+and reads the block code out of every picture, so nothing but the picture itself tells its age. With
+a display, `wtp consume video --window` shows the pictures and another process grabs them from the
+screen. The baseline draws, encodes, decodes and shows in the same way and has pulsar-client alone
+between.
 """
 
 from __future__ import annotations
@@ -13,17 +15,20 @@ import multiprocessing
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from wtp.bench.glass_display import Display, some_display
+from wtp.bench.glass_eye import Look, see
 from wtp.bench.machine import spin_ms
 from wtp.bench.path import LocalPath
 from wtp.bench.voice import listen
 from wtp.broker.connect import connect
+from wtp.children import Child
 from wtp.clock import Clock, monotonic_us
 from wtp.config.schema import BrokerSettings, RoomSettings, Settings
 from wtp.consumer.item import Item
 from wtp.consumer.request import Request
 from wtp.consumer.run import Consumer
 from wtp.errors import WtpError
-from wtp.metrics import Latency
+from wtp.metrics import Latency, Timeline
 from wtp.model import Kind, Object, to_properties
 
 Say = Callable[[str], None]
@@ -34,6 +39,16 @@ START_S, POLL_S = 30.0, 0.05
 DIRECT = "direct"
 """Name of the baseline's topic."""
 
+GRABBED = (
+    "visible: in what the display's server shows; a monitor adds its refresh and its own delay",
+    "a latency of the display is the most it can have been: it is less by up to sampling_ms",
+)
+FILMED = (
+    "visible: in the camera's picture, which adds the camera's exposure and transfer",
+    "a latency of the display is the most it can have been: it is less by up to sampling_ms",
+)
+"""Notes to figures of a display, and to those by a camera."""
+
 
 class Eyes:
     """An output that decodes every picture and reads the time that was drawn into it.
@@ -42,6 +57,7 @@ class Eyes:
         latency: From drawn to decoded.
         unreadable: Pictures without a readable code.
         decoded: Pictures in all.
+        anchor_us: Unix µs of the drawing clock at CLOCK_MONOTONIC 0; None while unknown.
     """
 
     inline = False
@@ -49,8 +65,8 @@ class Eyes:
     idle_s = 0.0
 
     def __init__(self) -> None:
-        self.latency = Latency()
-        self.unreadable = self.decoded = 0
+        self.reset()
+        self.anchor_us: int | None = None
         self._decoder: Any = None
 
     def open(self) -> None:
@@ -72,13 +88,16 @@ class Eyes:
             if drawn_us is None or item.receive_us is None:
                 self.unreadable += 1
             elif item.live:
-                since_us = monotonic_us() - item.message.receive_monotonic_us
-                self.latency.add(item.receive_us + since_us - drawn_us)
+                self.anchor_us = item.receive_us - item.message.receive_monotonic_us
+                took_us = self.anchor_us + monotonic_us() - drawn_us
+                self.latency.add(took_us)
+                self.timeline.add(drawn_us - self.anchor_us, took_us)
         return ""
 
     def reset(self) -> None:
         """Begin to count anew."""
         self.latency = Latency()
+        self.timeline = Timeline(monotonic_us())
         self.unreadable = self.decoded = 0
 
     def idle(self) -> None:
@@ -92,51 +111,118 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
     """Measure.
 
     Args:
-        config: From `latency.configuration`.
+        config: From `latency.configuration`; `display` (show the pictures, too) and `camera` (id of
+            one that is pointed at the display) when wanted.
         say: Told in a sentence what is going on.
 
     Returns:
         `n`, `p50_ms` ... `max_ms` from drawn to decoded, `unreadable`, `decoded`, `dropped` of the
         consumer, `publish_cpu_percent` of a core (H.264 and Opus), `sound` (see `voice.listen`),
-        `baseline` (pictures with pulsar-client alone between), `ratio_p50`.
+        `baseline` (pictures with pulsar-client alone between), `ratio_p50`. With a display the
+        percentiles are those from drawn to visible, with `sampling_ms`, `grabbed`, `unreadable`
+        and `confidence_percent` (see `glass_eye.see`); those to decoded are `drawn_to_decoded`.
 
     Raises:
-        WtpError: A process failed, or nothing arrived.
+        WtpError: A process failed, or nothing arrived or was seen.
     """
     spin_before = await asyncio.to_thread(spin_ms)
-    async with LocalPath(config["fsync"]) as path:
-        await path.make_rooms()
-        say("publisher, router and broker are starting")
-        await path.start(
-            "publish",
-            ["--source", "testsrc", "--mic", "testsrc", "--name", "bench", *path.room_args],
-            ["--size", config["size"], "--fps", str(config["fps"])],
-            ["--codec", config["codec"], "--bitrate", config["bitrate"]],
-            path.router_args,
-        )
-        say(f"measuring {config['duration_s']:g} s after {config['warmup_s']:g} s of warm-up")
-        figures = await _watch(path, config, path.topic("video"))
-        say("measuring the sound beside it")
-        sound = await listen(path, config["warmup_s"], config["duration_s"])
-        await path.processes["publish"].stop()
-        say("measuring the same pictures through pulsar-client alone")
-        baseline = await _baseline(path, config)
+    async with contextlib.AsyncExitStack() as stack:
+        display = None
+        if config.get("display"):
+            seen = bool(config.get("camera"))
+            display = await stack.enter_async_context(some_display(_size(config), say, seen=seen))
+        path = await stack.enter_async_context(LocalPath(config["fsync"]))
+        figures = await _through(path, config, display, say)
     spin_after = await asyncio.to_thread(spin_ms)
-    ours, direct = figures["p50_ms"], baseline["p50_ms"]
+    ours, direct = figures["p50_ms"], figures["baseline"]["p50_ms"]
+    more: dict[str, Any] = {}
+    if display is not None:
+        config = {**config, "shown_on": str(display)}
+        more["notes"] = list(FILMED if config.get("camera") else GRABBED)
     return {
         **figures,
         "from": "drawn",
-        "to": "decoded",
-        "sound": sound,
-        "baseline": baseline,
+        "to": "decoded" if display is None else "visible",
+        "clock_error_ms": 0.0,
         "ratio_p50": round(ours / direct, 3) if ours and direct else None,
         "spin_ms": [spin_before, spin_after],
+        **more,
         "configuration": config,
     }
 
 
-async def _watch(path: LocalPath, config: dict[str, Any], topic: str) -> dict[str, Any]:
-    """Consume a topic for the time of the configuration."""
+def _size(config: dict[str, Any]) -> tuple[int, int]:
+    width, _, height = config["size"].partition("x")
+    return int(width), int(height)
+
+
+async def _through(
+    path: LocalPath, config: dict[str, Any], display: Display | None, say: Say
+) -> dict[str, Any]:
+    """The pictures through this path, and through pulsar-client alone."""
+    await path.make_rooms()
+    say("publisher, router and broker are starting")
+    await path.start(
+        "publish",
+        ["--source", "testsrc", "--mic", "testsrc", "--name", "bench", *path.room_args],
+        ["--size", config["size"], "--fps", str(config["fps"])],
+        ["--codec", config["codec"], "--bitrate", config["bitrate"]],
+        path.router_args,
+    )
+    say(f"measuring {config['duration_s']:g} s after {config['warmup_s']:g} s of warm-up")
+    figures = await _look(path, config, path.topic("video"), display, say)
+    say("measuring the sound beside it")
+    figures["sound"] = await listen(path, config["warmup_s"], config["duration_s"])
+    await path.processes["publish"].stop()
+    say("measuring the same pictures through pulsar-client alone")
+    figures["baseline"] = await _baseline(path, config, display, say)
+    return figures
+
+
+async def _look(
+    path: LocalPath, config: dict[str, Any], topic: str, display: Display | None, say: Say
+) -> dict[str, Any]:
+    """Decode a topic's pictures; then show them, and look at the display."""
+    figures, anchor_us = await _watch(path, config, topic)
+    if display is None:
+        return figures
+    say("showing them in a window and looking at it")
+    cpu = figures.pop("publish_cpu_percent")
+    shown = await _show(path, config, topic, display, anchor_us)
+    return {**shown, "drawn_to_decoded": figures, "publish_cpu_percent": cpu}
+
+
+async def _show(
+    path: LocalPath, config: dict[str, Any], topic: str, display: Display, anchor_us: int
+) -> dict[str, Any]:
+    """Start a viewer as users do, and look at what it shows."""
+    words = ["consume", "video", "--window", "--topic", topic, *path.broker_args]
+    look = Look(
+        display.environment,
+        _size(config),
+        anchor_us,
+        config["warmup_s"],
+        config["duration_s"],
+        config.get("camera") or "",
+    )
+    async with Child(words, name="viewer", env=display.environment) as viewer:
+        async with asyncio.timeout(START_S):
+            await asyncio.shield(viewer.ready)
+        seeing = asyncio.create_task(see(look))
+        ending = asyncio.create_task(viewer.wait())
+        try:
+            await asyncio.wait({seeing, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not seeing.done():
+                raise viewer.failure()
+            return seeing.result()
+        finally:
+            for task in (seeing, ending):
+                task.cancel()
+            await asyncio.gather(seeing, ending, return_exceptions=True)
+
+
+async def _watch(path: LocalPath, config: dict[str, Any], topic: str) -> tuple[dict[str, Any], int]:
+    """Consume a topic for the time of the configuration; its figures, and its clock's anchor."""
     eyes = Eyes()
     request = Request(topic=topic, kind=Kind.VIDEO, wait=True)
     settings = Settings(broker=path.broker, rooms=RoomSettings(room=path.room))
@@ -153,25 +239,30 @@ async def _watch(path: LocalPath, config: dict[str, Any], topic: str) -> dict[st
         await asyncio.sleep(config["duration_s"])
         after = path.cpu()
         consumer.stop()
-    if not eyes.latency.n:
+    if not eyes.latency.n or eyes.anchor_us is None:
         raise WtpError("No picture with a readable time arrived.", hint="Try a larger --size.")
     used = after.get("publish", 0.0) - before.get("publish", 0.0)
-    return {
+    figures = {
         **eyes.latency.snapshot(),
+        "histogram": eyes.latency.encoded(),
+        "timeline": eyes.timeline.snapshot(),
         "decoded": eyes.decoded,
         "unreadable": eyes.unreadable,
         "dropped": consumer.snapshot()["dropped"],
         "publish_cpu_percent": round(used / config["duration_s"] * 100, 1),
     }
+    return figures, eyes.anchor_us
 
 
-async def _baseline(path: LocalPath, config: dict[str, Any]) -> dict[str, Any]:
+async def _baseline(
+    path: LocalPath, config: dict[str, Any], display: Display | None, say: Say
+) -> dict[str, Any]:
     topic = path.topic(DIRECT)
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=_draw, args=(path.broker, topic, config), daemon=True)
     process.start()
     try:
-        figures = await _watch(path, config, topic)
+        figures = await _look(path, config, topic, display, say)
     finally:
         process.kill()
         await asyncio.to_thread(process.join)
@@ -192,10 +283,7 @@ async def _publish(broker: BrokerSettings, topic: str, config: dict[str, Any]) -
     from wtp.publisher.pictures import parse_bitrate
 
     clock = Clock()
-    width, _, height = config["size"].partition("x")
-    source = open_source(
-        "testsrc", size=(int(width), int(height)), fps=config["fps"], now_us=clock.now_us
-    )
+    source = open_source("testsrc", size=_size(config), fps=config["fps"], now_us=clock.now_us)
     encoder = VideoEncoder(
         config["codec"],
         source.width,
