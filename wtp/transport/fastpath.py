@@ -1,9 +1,10 @@
-"""The two hot paths of a QUIC connection, shortened: filling packets and reading packets.
+"""The hot path of writing: filling packets, and finding out early that there is little to send.
 
 Stock aioquic visits every open stream several times for every packet it builds, so its cost per
 byte grows with the number of streams in flight. Here a transmit visits each stream once, and a
 stream is served until the packet is full. Streams go by rank: what is urgent first, but every
-eighth full packet begins with another rank, so that none starves. Everything rare is left to the
+eighth full packet begins with another rank, so that none starves. A transmit with nothing to send,
+or with nothing but an acknowledgement, builds no packets at all. Everything rare is left to the
 library.
 
 Uses private names of aioquic like ``hardening``, which checks them at start-up.
@@ -14,28 +15,24 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from aioquic._crypto import CryptoError
-from aioquic.buffer import Buffer, BufferReadError  # type: ignore[attr-defined]  # from C
+from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # from C
 from aioquic.quic.connection import (
-    END_STATES,
-    QuicConnection,
-    QuicConnectionError,
     QuicConnectionState,
     QuicNetworkPath,
-    QuicReceiveContext,
     stream_is_client_initiated,
 )
-from aioquic.quic.events import StreamDataReceived
-from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicPacketType
+from aioquic.quic.packet import QuicFrameType, QuicPacketType
 from aioquic.quic.packet_builder import (
     QuicDeliveryState,
     QuicPacketBuilder,
     QuicPacketBuilderStop,
+    QuicSentPacket,
 )
-from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketSpace
-from aioquic.quic.stream import QuicStream, StreamFinishedError
+from aioquic.quic.recovery import QuicPacketSpace
+from aioquic.quic.stream import QuicStream
 from aioquic.tls import Epoch
 
+from wtp.transport.fastread import READ_NAMES, FastReading
 from wtp.transport.protection import QuickProtection
 
 _TURN_PACKETS = 16
@@ -52,26 +49,28 @@ _BURST_START_PACKETS = 4
 _BURST_BYTES = 64_000
 """One transmit builds at most this much, one GSO send call, and starts with four packets: the
 receiver works on the first while the rest is built, and acknowledgements are read in between."""
-_CID_END = 9  # of a short header: one byte of flags, eight of connection id
-_IDLE_STEP_S = 0.1
-"""The idle deadline is moved in steps of this; it is 15 s away."""
-_STREAM_FRAMES = range(0x08, 0x10)  # RFC 9000 section 19.8
+_FIXED_BIT = 0x40  # of a short header, RFC 9000 section 17.3
+_NUMBER_BYTES = 2
+_ACK_BYTES = 40
+"""An ACK frame of one range: a type and four variable-length integers."""
 
-FAST_NAMES = """
+FAST_NAMES = (
+    READ_NAMES
+    + """
 _cryptos _crypto_streams _datagrams_pending _handshake_complete _handshake_done_pending
-_host_cids _is_client _ping_pending _probe_pending _remote_max_data _remote_max_data_used
+_host_cids _is_client _local_ack_delay_exponent _local_max_streams_bidi _loss _ping_pending
+_probe_pending _remote_max_data _remote_max_data_used _remote_preferred_address
 _retire_connection_ids _spaces _stream_limit _streams _streams_blocked_pending _streams_queue
-_write_ack_frame _write_application _write_connection_limits _write_datagram_frame
-_write_ping_frame _write_reset_stream_frame _write_stop_sending_frame _write_stream_frame
-_write_stream_limits _on_max_stream_data_delivery
-_ack_delay _ack_eliciting_sent_since_receipt _close_at _close_pending _handle_stream_frame
-_handshake_confirmed _idle_timeout _max_datagram_size _network_paths _payload_received _spin_bit
-_spin_highest_pn
-_state _events _local_max_data
+_on_ack_delivery _write_ack_frame _write_application _write_connection_limits
+_write_datagram_frame _write_ping_frame _write_reset_stream_frame _write_stop_sending_frame
+_write_stream_frame _write_stream_limits _on_max_stream_data_delivery
+_max_datagram_size _packet_number _peer_cid _host_cid_seq _loss_at _pacing_at
+_on_new_connection_id_delivery
 """
+)
 
 
-class FastConnection(QuicConnection):
+class FastConnection(FastReading):
     """A connection whose cost per packet does not depend on the number of its streams."""
 
     _turn_packets = 0
@@ -79,8 +78,11 @@ class FastConnection(QuicConnection):
     _limits_changed: dict[int, QuicStream]
     _ranks: dict[int, int]
     _full_packets = 0
-    _idle_moved_s = 0.0
+    _sorted: list[deque[QuicStream]] | None = None
+    """Streams with something to send, when this transmit has looked already."""
     _burst_packets = _BURST_START_PACKETS
+    _cids_sent_up_to = -1
+    """Newest connection id of ours up to which the peer was told all."""
     more_to_send = False
     """Whether the last transmit stopped at the size of a burst; another should follow soon."""
 
@@ -91,135 +93,77 @@ class FastConnection(QuicConnection):
             if context.hp is not None and not context.hp._is_chacha20:
                 context.hp = QuickProtection(context.hp)
 
-    # Reading
-
-    def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
-        """Take one datagram; short headers on the usual path need none of the general checks."""
-        if (
-            len(data) <= _CID_END
-            or data[0] & 0xC0 != 0x40
-            or data[1:_CID_END] != self.host_cid
-            or not self._handshake_confirmed
-            or self._state is not QuicConnectionState.CONNECTED
-            or self._network_paths[0].addr != addr
-            or not self._network_paths[0].is_validated
-        ):
-            super().receive_datagram(data, addr, now)
-            return
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
+        """What is to be sent now; most often that is nothing, or an acknowledgement."""
+        self._sorted = None
+        self.more_to_send = False
         space = self._spaces[Epoch.ONE_RTT]
-        try:
-            header, payload, number = self._cryptos[Epoch.ONE_RTT].decrypt_packet(
-                data, _CID_END, space.expected_packet_number
-            )
-        except CryptoError:
-            return
-        if number in space.received_packets:
-            return
-        try:
-            eliciting = self._read_payload(header, payload, now)
-        except QuicConnectionError as error:
-            self.close(error.error_code, error.frame_type, error.reason_phrase)
-            return
-        if self._state in END_STATES or self._close_pending:
-            return
-        self._record(space, header[0], number, eliciting, now)
+        if self._only_streams(space):
+            self._sorted = self._sort_streams()
+            if not any(self._sorted):
+                if space.ack_at is None or space.ack_at > now:
+                    return []
+                if len(space.ack_queue) == 1:
+                    return [self._acknowledge(space, now)]
+        return super().datagrams_to_send(now)
 
-    def _read_payload(self, header: bytes, payload: bytes, now: float) -> bool:
-        """Read the frames; whether the packet asks for an acknowledgement."""
-        if header[0] & 0x18:
-            raise QuicConnectionError(
-                QuicErrorCode.PROTOCOL_VIOLATION,
-                QuicFrameType.PADDING,
-                "Reserved bits must be zero",
-            )
-        context = QuicReceiveContext(
-            epoch=Epoch.ONE_RTT,
-            host_cid=self.host_cid,
-            network_path=self._network_paths[0],
-            quic_logger_frames=None,
-            time=now,
-            version=None,
+    def _only_streams(self, space: QuicPacketSpace) -> bool:
+        """Whether there is nothing to send but data of streams and acknowledgements."""
+        data, uni, bidi = (
+            self._local_max_data,
+            self._local_max_streams_uni,
+            self._local_max_streams_bidi,
         )
-        buffer = Buffer(data=payload)
-        eliciting = False
-        while not buffer.eof():
-            kind = payload[buffer.tell()]
-            if kind not in _STREAM_FRAMES:
-                rest = payload[buffer.tell() :] if eliciting else payload
-                return self._payload_received(context, rest)[0] or eliciting
-            buffer.pull_uint8()
-            eliciting = True
-            start = buffer.tell()
-            try:
-                if not self._read_next_bytes(kind, buffer):
-                    buffer.seek(start)
-                    self._handle_stream_frame(context, kind, buffer)
-            except BufferReadError as error:
-                raise QuicConnectionError(
-                    QuicErrorCode.FRAME_ENCODING_ERROR, kind, "Failed to parse frame"
-                ) from error
-            except StreamFinishedError:
-                pass  # its state is gone, so the frame is a late duplicate
-        if not eliciting:
-            raise QuicConnectionError(
-                QuicErrorCode.PROTOCOL_VIOLATION,
-                QuicFrameType.PADDING,
-                "Packet contains no frames",
-            )
-        return True
+        return not (
+            self._state is not QuicConnectionState.CONNECTED
+            or not self._handshake_confirmed
+            or self._close_pending
+            or self._limits_changed
+            or self._ping_pending
+            or self._probe_pending
+            or self._datagrams_pending
+            or data.sent != data.value
+            or uni.sent - uni.used < uni.value - uni.sent
+            or bidi.sent - bidi.used < bidi.value - bidi.sent
+            or len(self._network_paths) > 1
+            or self._remote_preferred_address is not None
+            or self._something_rare(self._network_paths[0])
+        )
 
-    def _read_next_bytes(self, kind: int, buffer: Buffer) -> bool:
-        """Read a STREAM frame that just continues a known stream; False for any other."""
-        number = buffer.pull_uint_var()
-        offset = buffer.pull_uint_var() if kind & 4 else 0
-        size = buffer.pull_uint_var() if kind & 2 else buffer.capacity - buffer.tell()
-        stream = self._streams.get(number)
-        if stream is None:
-            return False
-        receiver, end, limit = stream.receiver, offset + size, self._local_max_data
-        if (
-            not size
-            or receiver.is_finished
-            or not offset == receiver._buffer_start == receiver.highest_offset
-            or receiver._final_size is not None
-            or end > stream.max_stream_data_local
-            or limit.used + size > limit.value
-        ):
-            return False
-        data = buffer.pull_bytes(size)
-        receiver._buffer_start = receiver.highest_offset = end
-        limit.used += size
-        fin = bool(kind & 1)
-        if fin:
-            receiver._final_size = end
-            receiver.is_finished = True
-        self._events.append(StreamDataReceived(data=data, end_stream=fin, stream_id=number))
-        return True
-
-    def _record(
-        self, space: QuicPacketSpace, first: int, number: int, eliciting: bool, now: float
-    ) -> None:
-        """Note the packet as received: idle deadline, spin bit, acknowledgement."""
-        if now - self._idle_moved_s > _IDLE_STEP_S:
-            self._idle_moved_s = now
-            self._close_at = now + self._idle_timeout()
-        self._ack_eliciting_sent_since_receipt = False
-        if number >= space.expected_packet_number:
-            space.expected_packet_number = number + 1
-        if number > self._spin_highest_pn:
-            self._spin_highest_pn = number
-            self._spin_bit = bool(first & 0x20) != self._is_client
-        if number > space.largest_received_packet:
-            space.largest_received_packet = number
-            space.largest_received_time = now
-        space.ack_queue.add(number)
-        space.received_packets.add(number)
-        if len(space.ack_queue) > MAX_ACK_RANGES:
-            space.ack_queue.shift()
-        if eliciting and space.ack_at is None:
-            space.ack_at = now + self._ack_delay
-
-    # Writing
+    def _acknowledge(self, space: QuicPacketSpace, now: float) -> tuple[bytes, Any]:
+        """A packet with one ACK frame of one range (RFC 9000 section 19.3)."""
+        crypto, path, number = (
+            self._cryptos[Epoch.ONE_RTT],
+            self._network_paths[0],
+            self._packet_number,
+        )
+        received = space.ack_queue[0]
+        delay_us = int((now - (space.largest_received_time or now)) * 1e6)
+        frame = Buffer(capacity=_ACK_BYTES)
+        frame.push_uint_var(QuicFrameType.ACK)
+        frame.push_uint_var(received.stop - 1)
+        frame.push_uint_var(delay_us >> self._local_ack_delay_exponent)
+        frame.push_uint_var(0)
+        frame.push_uint_var(received.stop - 1 - received.start)
+        first = _FIXED_BIT | self._spin_bit << 5 | crypto.key_phase << 2 | _NUMBER_BYTES - 1
+        header = bytes([first]) + self._peer_cid.cid + (number & 0xFFFF).to_bytes(_NUMBER_BYTES)
+        data = crypto.encrypt_packet(header, frame.data, number)
+        packet = QuicSentPacket(
+            epoch=Epoch.ONE_RTT,
+            in_flight=False,
+            is_ack_eliciting=False,
+            is_crypto_packet=False,
+            packet_number=number,
+            packet_type=QuicPacketType.ONE_RTT,
+            sent_time=now,
+            sent_bytes=len(data),
+            delivery_handlers=[(self._on_ack_delivery, (space, space.largest_received_packet))],
+        )
+        self._packet_number = number + 1
+        self._loss.on_packet_sent(packet=packet, space=space)
+        space.ack_at = None
+        path.bytes_sent += len(data)
+        return data, path.addr
 
     def _write_application(
         self, builder: QuicPacketBuilder, network_path: QuicNetworkPath, now: float
@@ -229,8 +173,7 @@ class FastConnection(QuicConnection):
             super()._write_application(builder, network_path, now)
             return
         space = self._spaces[Epoch.ONE_RTT]
-        lanes = self._sort_streams()
-        self.more_to_send = False
+        lanes = self._sorted or self._sort_streams()
         for _ in range(self._burst_packets):
             builder.start_packet(QuicPacketType.ONE_RTT, crypto)
             try:
@@ -254,8 +197,43 @@ class FastConnection(QuicConnection):
             or self._retire_connection_ids
             or self._streams_blocked_pending
             or not self._crypto_streams[Epoch.ONE_RTT].sender.buffer_is_empty
-            or not all(cid.was_sent for cid in self._host_cids)
+            or not self._cids_sent()
         )
+
+    def _cids_sent(self) -> bool:
+        """Whether the peer was told every connection id; looks again when there is a new one."""
+        if self._cids_sent_up_to != self._host_cid_seq:
+            if not all(cid.was_sent for cid in self._host_cids):
+                return False
+            self._cids_sent_up_to = self._host_cid_seq
+        return True
+
+    def _on_new_connection_id_delivery(self, delivery: QuicDeliveryState, *args: Any) -> None:
+        super()._on_new_connection_id_delivery(delivery, *args)
+        if delivery != QuicDeliveryState.ACKED:
+            self._cids_sent_up_to = -1
+
+    def get_timer(self) -> float | None:
+        """When to call `handle_timer`; only application data is left after the handshake."""
+        loss, space = self._loss, self._spaces[Epoch.ONE_RTT]
+        if (
+            self._state is not QuicConnectionState.CONNECTED
+            or not self._handshake_confirmed
+            or not loss.peer_completed_address_validation
+            or self._pacing_at is not None
+            or self._close_at is None
+            or not self._network_paths[0].is_validated
+        ):
+            return super().get_timer()
+        loss_at = space.loss_time
+        if loss_at is None and space.ack_eliciting_in_flight:
+            timeout_s = loss.get_probe_timeout() * (1 << loss._pto_count)
+            loss_at = loss._time_of_last_sent_ack_eliciting_packet + timeout_s
+        self._loss_at = loss_at
+        at = self._close_at
+        if loss_at is not None and loss_at < at:
+            at = loss_at
+        return at if space.ack_at is None or space.ack_at > at else space.ack_at
 
     def rank_stream(self, number: int, rank: int) -> None:
         """Say how urgent a stream of ours is; those that are not ranked, HTTP/3's own, go first."""

@@ -59,7 +59,10 @@ _peer_cid_available _QuicConnection__frame_handlers _remote_max_datagram_frame_s
 _remote_max_streams_uni _replenish_connection_ids _serialize_transport_parameters _spin_bit
 _state _streams _version _write_connection_limits _write_stream_limits
 """
-_LOSS_NAMES = "_cc _pacer _pto_count _rtt_min _rtt_smoothed _on_packets_lost spaces"
+_LOSS_NAMES = """
+_cc _pacer _pto_count _rtt_min _rtt_smoothed _on_packets_lost spaces
+_time_of_last_sent_ack_eliciting_packet peer_completed_address_validation
+"""
 _STREAM_NAMES = "_buffer _buffer_start _buffer_stop _reset_error_code"
 _PROTECTION_NAMES = "_encryptor _is_chacha20"
 _HTTP_NAMES = """
