@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wtp.dashboard.rates import Meter, window
+from wtp.dashboard.rates import Meter, counts, number, window
 from wtp.dashboard.watched import STALE_S
 
 Figures = dict[str, Any]
+
+HOP_KEYS = ("n", "p50_ms", "p90_ms", "p99_ms", "max_ms", "mean_ms", "share")
 
 PERCENTILES = ("p50_ms", "p90_ms", "p99_ms")
 
@@ -44,7 +46,7 @@ class Latencies:
         self._buckets = buckets
         if not n or (at_us - self._moved_us) / 1e6 > STALE_S:
             return None
-        known = {name: latency.get(name) for name in (*PERCENTILES, "max_ms", "last_ms")}
+        known = {name: number(latency.get(name)) for name in (*PERCENTILES, "max_ms", "last_ms")}
         if second["n"]:
             return {**known, **second, "n": n, "over": "second"}
         return {**known, "n": n, "over": "start"}
@@ -75,12 +77,12 @@ class ProcessFigures:
             KeyError, TypeError, ValueError, AttributeError: It is no snapshot of a role.
         """
         ledger, latency, what = self._parts(body)
-        error_us, error_ms = body.get("clock_error_us"), body.get("clock_error_ms")
+        error_us, error_ms = number(body.get("clock_error_us")), number(body.get("clock_error_ms"))
         if error_us is not None:
             error_ms = error_us / 1000
-        offered = ledger.get("offered", ledger.get("objects"))
-        counters = {"objects": offered, "bytes": ledger.get("bytes")}
-        known = {k: v for k, v in counters.items() if isinstance(v, (int, float))}
+        offered = number(ledger.get("offered", ledger.get("objects")))
+        counters = {"objects": offered, "bytes": number(ledger.get("bytes"))}
+        known = {name: value for name, value in counters.items() if value is not None}
         rates = self._meter.take(at_us, known)
         bytes_s = rates.get("bytes")
         return {
@@ -88,12 +90,12 @@ class ProcessFigures:
             "objects": offered,
             "objects_s": rates.get("objects"),
             "bits_s": None if bytes_s is None else round(bytes_s * 8),
-            "queued": ledger.get("queued", ledger.get("in_flight")),
-            "dropped": dict(ledger.get("dropped") or {}),
+            "queued": number(ledger.get("queued", ledger.get("in_flight"))),
+            "dropped": counts(ledger.get("dropped")),
             "latency": self._latency("", latency, at_us),
             "what": what,
             "clock_error_ms": error_ms,
-            "gaps": body.get("gaps"),
+            "gaps": number(body.get("gaps")),
             "tracks": self._tracks(body, at_us) if what == RECEIPT else {},
             "hops": self._hops(body.get("latency") or {}),
         }
@@ -129,18 +131,18 @@ class ProcessFigures:
             figures = self._latency(name, latency, at_us)
             tracks[name] = {
                 "kind": track.get("kind"),
-                "objects_s": track.get("fps"),
-                "bits_s": track.get("rate"),
-                "gaps": track.get("gaps"),
+                "objects_s": number(track.get("fps")),
+                "bits_s": number(track.get("rate")),
+                "gaps": number(track.get("gaps")),
                 "latency": figures and {**figures, "clock_error_ms": body.get("clock_error_ms")},
                 "hops": self._hops(track if "hops" in track else alone) if figures else {},
             }
         return tracks
 
     def _hops(self, latency: Mapping[str, Any]) -> dict[str, Figures]:
-        """Figures of each hop since the start, without what only files need."""
+        """Figures of each hop since the start."""
         return {
-            name: {k: v for k, v in hop.items() if k not in ("histogram", "timeline", "buckets")}
+            name: {key: number(value) for key, value in hop.items() if key in HOP_KEYS}
             for name, hop in (latency.get("hops") or {}).items()
         }
 

@@ -77,6 +77,13 @@ def _quantile(counts: Sequence[int], rank: float) -> float:
     return lower_ms
 
 
-def growing(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
-    """By how much each count of a table has grown; those that have not are left out."""
-    return {name: n - before.get(name, 0) for name, n in now.items() if n > before.get(name, 0)}
+def number(value: object) -> float | None:
+    """A figure out of an answer; None when it is no number."""
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def counts(table: object) -> dict[str, int]:
+    """Counts by reason out of an answer; what is no count is left out."""
+    if not isinstance(table, Mapping):
+        return {}
+    return {str(name): n for name, n in table.items() if type(n) is int}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wtp.dashboard.rates import Meter, window
+from wtp.dashboard.rates import Meter, counts, number, window
 
 Figures = dict[str, Any]
 
@@ -45,7 +45,7 @@ class RouterFigures:
 
     def _track(self, name: str, track: Mapping[str, Any], at_us: int) -> Figures:
         meter = self._meters.setdefault(name, Meter())
-        dropped = dict(track["dropped"])
+        dropped = counts(track["dropped"])
         rates = meter.take(
             at_us,
             {
@@ -66,15 +66,15 @@ class RouterFigures:
             "objects_s": rates["offered"],
             "bits_s": _bits(rates["bytes"]),
             "dropped_s": rates["dropped"],
-            "queued": track["queued"],
-            "in_flight": track["in_flight"],
+            "queued": number(track["queued"]),
+            "in_flight": number(track["in_flight"]),
             "dropped": dropped,
-            "receipt": {"total_n": track["receipt"]["n"], **receipt},
+            "receipt": receipt,
         }
 
     def _whole(self, body: Mapping[str, Any], tracks: Mapping[str, Figures], at_us: int) -> Figures:
         objects = body["objects"]
-        dropped = dict(objects.get("dropped") or {})
+        dropped = counts(objects.get("dropped"))
         rates = self._meter.take(
             at_us,
             {
@@ -85,20 +85,15 @@ class RouterFigures:
         )
         receipts = [one["receipt"] for one in tracks.values() if one["receipt"].get("n")]
         return {
-            "status": body["status"],
-            "version": body.get("version"),
-            "uptime_s": body["uptime_s"],
-            "sessions": body["sessions"],
+            **_state(body),
             "tracks": len(tracks),
-            "broker": body["broker"],
-            "broker_connected": body["connected"],
             "objects_s": rates["offered"],
             "bits_s": _bits(rates["bytes"]),
             "dropped_s": rates["dropped"],
-            "queued": sum(one["queued"] for one in tracks.values()),
-            "in_flight": objects.get("in_flight", 0),
+            "queued": sum(one["queued"] or 0 for one in tracks.values()),
+            "in_flight": number(objects.get("in_flight", 0)),
             "dropped": dropped,
-            "refused": dict(body.get("refused") or {}),
+            "refused": counts(body.get("refused")),
             "receipt_p99_ms": max((one["p99_ms"] for one in receipts), default=None),
             "notes": dict(body.get("notes") or {}),
             "processors": _processors(body.get("services") or {}),
@@ -115,17 +110,24 @@ def limited(body: Mapping[str, Any]) -> Figures:
         ("tracks", "objects_s", "bits_s", "dropped_s", "queued", "in_flight", "receipt_p99_ms")
     )
     return {
-        "status": body["status"],
-        "version": body.get("version"),
-        "uptime_s": body["uptime_s"],
-        "sessions": body["sessions"],
-        "broker": body["broker"],
-        "broker_connected": body["connected"],
+        **_state(body),
         **unknown,
         "dropped": {},
         "refused": {},
         "notes": {"figures": "only its health: /stats is for its own machine"},
         "processors": _processors(body.get("services") or {}),
+    }
+
+
+def _state(body: Mapping[str, Any]) -> Figures:
+    """What /stats and /health have in common."""
+    return {
+        "status": str(body["status"]),
+        "version": body.get("version"),
+        "uptime_s": number(body["uptime_s"]),
+        "sessions": number(body["sessions"]),
+        "broker": str(body["broker"]),
+        "broker_connected": bool(body["connected"]),
     }
 
 
@@ -140,12 +142,12 @@ def _processors(services: Mapping[str, Any]) -> list[Figures]:
             "kind": kind,
             "url": url,
             "state": one["circuit"],
-            "in_flight": one["in_flight"],
-            "held": service.get("in_flight", 0),
-            "answered": (one.get("tries") or {}).get("answered", 0),
-            "p50_ms": one.get("p50_ms"),
-            "p99_ms": one.get("p99_ms"),
-            "dropped": dict(service.get("dropped") or {}),
+            "in_flight": number(one["in_flight"]),
+            "held": number(service.get("in_flight", 0)),
+            "answered": counts(one.get("tries")).get("answered", 0),
+            "p50_ms": number(one.get("p50_ms")),
+            "p99_ms": number(one.get("p99_ms")),
+            "dropped": counts(service.get("dropped")),
             "problem": one.get("last_error") or "",
         }
         for kind, service in services.items()

@@ -41,16 +41,29 @@ class Watched:
         loop = asyncio.get_running_loop()
         while True:
             began_s = loop.time()
-            try:
-                await self._ask()
-            except WtpError as error:
-                self._missed(error.message)
-            except (TypeError, KeyError, ValueError, AttributeError):
-                self._missed("its answer makes no sense; it may be another version of wtp")
-            else:
-                self._answered(loop.time() - began_s)
-            self.asked += 1
+            await self.ask()
             await asyncio.sleep(max(0.1, began_s + self._period_s - loop.time()))
+
+    async def ask(self) -> None:
+        """Ask once; what comes of it is seen in `state`, and in `problem` when nothing does."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        try:
+            await self._ask()
+        except WtpError as error:
+            self._missed(error.message)
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ):
+            self._missed("its answer makes no sense; it may be another version of wtp")
+        else:
+            self._answered(loop.time() - began_s)
+        self.asked += 1
 
     async def _ask(self) -> None:
         """Ask once and keep the figures.
