@@ -15,7 +15,7 @@ from typing import Any
 
 from wtp.bench import report_page as html
 from wtp.bench import report_plots as plots
-from wtp.bench.units import HIDDEN, bare, flat, number, shown, unit_of
+from wtp.bench.units import HIDDEN, bare, flat, is_chief, number, shown, unit_of
 
 Figures = Mapping[str, Any]
 
@@ -125,7 +125,7 @@ def _cards(drawn: Mapping[str, Any], figures: Figures) -> Iterator[str]:
             "Hop after hop: median solid, up to the 99th percentile light (p50 / p99 in ms). "
             "Medians of hops need not add up to the median of the whole."
         )
-        height_px = bars * plots.BAR_PX + 90
+        height_px = bars * plots.BAR_PX + 60
         yield html.card("Where the time goes", about, html.plot("waterfall", height_px))
     if "timeline" in drawn:
         about = "Every second of the run; where nothing arrived, the line is broken."
@@ -145,25 +145,26 @@ def _tables(figures: Figures) -> Iterator[str]:
     ways = dict(_ways(figures))
     if ways:
         head = ("latency in ms", "n", "p50", "p90", "p99", "p99.9", "max")
-        rows = [
+        lines = [
             (name, _cell(row.get("n")), *(_cell(row.get(key)) for key in _PERCENTILES))
             for name, row in ways.items()
         ]
-        yield html.card("Latencies", "", html.table(head, rows))
+        yield html.card("Latencies", "", html.table(head, lines))
     if series:
         yield html.card("Points of the range", "", _points(series))
-    rest = [(_name(name), *_two(name, value)) for name, value in _others(figures)]
+    rest = [(_name(name), shown(name, value)) for name, value in _others(figures)]
     if rest:
-        yield html.card("Figures", "", html.table(("figure", "value", "unit"), rest))
+        yield html.card("Figures", "", html.table(("figure", "value"), rest))
     if figures.get("spread"):
-        yield html.card("Spread of the runs", "", _spread(figures["spread"]))
+        about = f"{figures['repeat']} runs; the figures above are their medians."
+        yield html.card("Spread", about, _spread(figures["spread"]))
     compared = figures.get("compared")
     if compared:
-        about = [compared["band"], *compared["differences"]]
-        yield html.card("Against the earlier run", "; ".join(about), _changes(compared))
+        about = "; ".join([compared["band"], *compared["differences"]])
+        yield html.card("Against the earlier run", about, _changes(compared))
     config = figures.get("configuration") or {}
-    rows_of = [(str(key), str(value)) for key, value in config.items()]
-    yield html.card("Configuration", "", html.table(("setting", "value"), rows_of, words=2))
+    settings = [(str(key), str(value)) for key, value in config.items()]
+    yield html.card("Configuration", "", html.table(("setting", "value"), settings, words=2))
 
 
 def _ways(figures: Figures, before: str = "") -> Iterator[tuple[str, Figures]]:
@@ -173,6 +174,7 @@ def _ways(figures: Figures, before: str = "") -> Iterator[tuple[str, Figures]]:
     for key, value in figures.items():
         if key not in HIDDEN and isinstance(value, Mapping):
             name = key.replace("->", " → ").replace("_", " ")
+            name = "baseline in the same run" if key == "baseline" else name
             inside = f"{before}, {name}" if before and before != "hops" else name
             yield from _ways(value, inside)
 
@@ -197,6 +199,7 @@ def _spread(spread: Mapping[str, Mapping[str, float]]) -> str:
     rows = [
         (_name(name), *(shown(name, values[key]) for key in ("min", "median", "max")))
         for name, values in spread.items()
+        if is_chief(name)
     ]
     return html.table(("figure", "least", "median", "largest"), rows)
 
@@ -205,6 +208,8 @@ def _changes(compared: Mapping[str, Any]) -> str:
     rows = []
     for one in compared["changes"]:
         name, change = one["figure"], one["change_percent"]
+        if not (is_chief(name) or one["verdict"] in ("better", "worse")):
+            continue
         rows.append(
             (
                 _name(name),
@@ -222,10 +227,6 @@ def _name(name: str) -> str:
     """A figure's name for people: without its unit, in words."""
     parts = [bare(part).replace("->", " → ").replace("_", " ") for part in name.split(".")]
     return ", ".join(parts)
-
-
-def _two(name: str, value: float | None) -> tuple[str, str]:
-    return ("unknown", "") if value is None else (number(value), unit_of(name).text)
 
 
 def _cell(value: float | None) -> str:

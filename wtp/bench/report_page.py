@@ -58,6 +58,7 @@ table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th { text-align: left; color: var(--soft); font-weight: 600; }
 th, td { padding: 6px 12px 6px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 tr:last-child td { border-bottom: 0; }
+td:first-child { min-width: 7.5em; }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.better { color: var(--good); font-weight: 600; }
 td.worse { color: var(--bad); font-weight: 600; }
@@ -68,6 +69,7 @@ td.same, td.changed, td.unknown { color: var(--soft); }
   .card { padding: 14px; margin-top: 14px; }
   .tiles { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 10px; }
   .plot { height: 290px; }
+  table { font-size: .86rem; }
 }
 @media print { .card { break-inside: avoid; } }
 """
@@ -86,6 +88,7 @@ function draw() {
       const own = color(trace.meta || "c0");
       if (trace.line) trace.line.color = own;
       if (trace.marker) trace.marker.color = own;
+      if (trace.type === "bar" && narrow) layout.xaxis.range[1] *= 1.12;
       if (trace.type === "bar") trace.textfont = {color: ink, size: narrow ? 11 : 12};
     }
     Object.assign(layout, {

@@ -97,7 +97,7 @@ def timeline(seconds: Sequence[Figures]) -> Plot | None:
     figure.update_layout(hovermode="x unified")
     figure.update_xaxes(title="second of the measured time")
     figure.update_yaxes(**_ms_axis(least > 0 and most / least > LOG_FROM))
-    return _plot(figure, legend=True)
+    return _plot(figure, legend=True, order="reversed")
 
 
 def waterfall(hops: Mapping[str, Figures], whole: Figures, name: str) -> Plot | None:
@@ -135,8 +135,7 @@ def waterfall(hops: Mapping[str, Figures], whole: Figures, name: str) -> Plot | 
         orientation="h",
         name="up to p99",
         meta="c0",
-        opacity=0.3,
-        marker={"line": {"width": 0}},
+        marker={"line": {"width": 0}, "opacity": 0.3},
         text=[f"{row['p50_ms']:.2f} / {row['p99_ms']:.2f}" for _, _, row in bars],
         textposition="outside",
         cliponaxis=False,
@@ -146,7 +145,7 @@ def waterfall(hops: Mapping[str, Figures], whole: Figures, name: str) -> Plot | 
     reach = max(base + row["p99_ms"] for _, base, row in bars)
     figure.update_xaxes(title="ms", range=[0, reach * 1.28])
     figure.update_yaxes(autorange="reversed", automargin=True)
-    return _plot(figure, legend=True)
+    return _plot(figure, legend=False)
 
 
 def points(series: Sequence[Figures], keys: Mapping[str, str], title: str) -> Plot | None:
@@ -182,12 +181,12 @@ def _ms_axis(logarithmic: bool) -> dict[str, Any]:
     return {"title": "ms", "rangemode": "tozero"}
 
 
-def _plot(figure: Any, *, legend: bool) -> Plot:
+def _plot(figure: Any, *, legend: bool, order: str = "normal") -> Plot:
     figure.update_layout(
         template="none",
         margin=_MARGIN,
         showlegend=legend,
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0.0},
+        legend={"orientation": "h", "traceorder": order, "yanchor": "bottom", "y": 1.0, "x": 0.0},
     )
     found: Plot = json.loads(figure.to_json())
     found["layout"].pop("template", None)

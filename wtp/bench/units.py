@@ -15,6 +15,7 @@ from wtp.errors import UsageError
 
 HIDDEN = frozenset(
     {"histogram", "timeline", "series", "runs", "spread", "configuration", "objectives", "compared"}
+    | {"repeat"}
 )
 """Keys that are no figures."""
 
@@ -98,6 +99,11 @@ def flat(figures: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, fl
             yield from flat(value, f"{name}.")
         elif value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
             yield name, value
+
+
+def is_chief(name: str) -> bool:
+    """Whether a figure is of the whole, or the p50 or p99 of a part: what fits a short table."""
+    return "." not in name or name.endswith((".p50_ms", ".p99_ms"))
 
 
 def shown(name: str, value: float | None) -> str:
