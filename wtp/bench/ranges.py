@@ -92,11 +92,11 @@ def over(
     """
     total = points(ranges)
     if total == 1:
-        single = {key: _plain(one.points[0]) for key, one in ranges.items()}
+        single = {key: plain(one.points[0]) for key, one in ranges.items()}
         return measure({**config, **single})
     series, notes = [], list[str]()
     for count, values in enumerate(itertools.product(*(one.points for one in ranges.values())), 1):
-        chosen = {key: _plain(value) for key, value in zip(ranges, values, strict=True)}
+        chosen = {key: plain(value) for key, value in zip(ranges, values, strict=True)}
         varied = {key: value for key, value in chosen.items() if len(ranges[key].points) > 1}
         label = ", ".join(label_of(key, value) for key, value in varied.items())
         say(f"{label}, {count} of {total}")
@@ -136,5 +136,6 @@ def label_of(key: str, value: float) -> str:
     return f"{key} {number(value)}"
 
 
-def _plain(value: float) -> float | int:
+def plain(value: float) -> float | int:
+    """A whole number as such: 30 for 30.0."""
     return int(value) if value == int(value) else value

@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from wtp.bench.ranges import Range, over, points
+from wtp.bench.ranges import Range, over, plain, points
 from wtp.bench.ranges import parse as parse_range
 from wtp.cli.options import option, parse_bytes, parse_seconds
 
@@ -147,7 +147,7 @@ def ranged(
         UsageError: The ranges have too many points.
     """
     several = points(ranges) > 1
-    whole = {key: one.text if several else one.points[0] for key, one in ranges.items()}
+    whole = {key: one.text if several else plain(one.points[0]) for key, one in ranges.items()}
     shown = {**whole, **config}
     return Bench(name, shown, lambda: over(config, ranges, measure, say), histogram)
 
