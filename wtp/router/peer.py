@@ -21,7 +21,7 @@ from wtp.transport.session import Session
 from wtp.wire import StreamType, control, stream_type
 from wtp.wire.legacy import HEADER as LEGACY_HEADER
 from wtp.wire.legacy import LegacyParser
-from wtp.wire.objects import ObjectParser
+from wtp.wire.objects import ObjectParser, decode_whole
 
 log = logging.getLogger("wtp.router")
 
@@ -110,7 +110,7 @@ class Peer:
         self._heard.set()
         incoming = self._streams.get(stream)
         if incoming is None:
-            if not data:
+            if not data or (end and self._take_whole(stream, data)):
                 return
             incoming = self._new_stream(data[0])
             self._streams[stream] = incoming
@@ -254,6 +254,19 @@ class Peer:
         if any(s.kind is StreamType.CONTROL for s in self._streams.values()):
             raise WireError("A session has one control stream.", code="control")
         return Incoming(control.ControlParser(), kind)
+
+    def _take_whole(self, stream: int, data: bytes) -> bool:
+        """Take a stream that came at once and is one live object; False when it is another."""
+        item = decode_whole(data, 1) if data[0] == StreamType.OBJECTS else None
+        if item is None or item.obj.kind.reliable:
+            return False
+        route = self.routes.get(item.alias)
+        if route is None or route.kind is not item.obj.kind:
+            self._refused["unknown-track"] += 1
+        else:
+            route.offer(item.obj)
+        self.session.release(stream, len(data))
+        return True
 
     def _feed(self, stream: int, incoming: Incoming, data: bytes) -> None:
         incoming.partial_bytes += len(data)

@@ -148,6 +148,13 @@ class Link(Driver):
         if stream not in self._incoming and self.quic.stream_count() > self.limits.open_streams:
             self.close(H3_EXCESSIVE_LOAD, "too many streams")
             return
+        prefix = self._stream_prefix
+        if prefix and stream not in self._incoming and data.startswith(prefix):
+            self._incoming[stream] = None
+            self.quic.release(stream, len(prefix))
+            if end or len(data) > len(prefix):
+                self._session_data(stream, data[len(prefix) :], end)
+            return
         known = (self._incoming.get(stream) or b"") + data
         kind = capsule.decode_varint(known)
         if kind is not None and known[: kind[1]] != capsule.WEBTRANSPORT_UNI_STREAM:

@@ -27,7 +27,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from wtp.errors import WireError
-from wtp.model import EMPTY, RESERVED, Kind, Object
+from wtp.model import EMPTY, MAX_BYTES, RESERVED, Kind, Object
 from wtp.wire.chunks import Chunks
 
 VERSION = 1
@@ -202,42 +202,75 @@ class ObjectParser:
                 yield self._finish(piece)
 
     def _start(self, fields: tuple[int, ...]) -> None:
-        version, code, flags, zero = fields[:4]
-        if version != VERSION or zero or flags & ~_ALL_FLAGS:
-            raise WireError(f"An object header of version {version} cannot be read.", code="header")
-        kind = _KINDS.get(code)
-        if kind is None:
-            raise WireError(f"An object has the unknown kind {code}.", code="kind")
-        if fields[11] > kind.max_bytes:
-            raise WireError(
-                f"A {kind} object of {fields[11]} bytes is over {kind.max_bytes}.",
-                code="too-large",
-            )
-        if flags & (ENCODE | SEND) and not flags & CAPTURE:
-            raise WireError("An object has a stamp without a capture time.", code="header")
+        _check(fields)
         self._fields = fields
         self._extension = None
-        if flags & EXT:
+        if fields[2] & EXT:
             self._phase, self._need = 1, 2
         else:
             self._phase, self._need = 3, fields[11]
 
     def _finish(self, payload: bytes) -> WireObject:
-        _, code, flags, _, alias, seq, group, capture, duration, encode, send, length = self._fields
-        extension = self._extension
         self._phase, self._need = 0, HEADER.size
-        wire_bytes = HEADER.size + length + (0 if extension is None else 2 + len(extension))
-        obj = Object(
-            kind=_KINDS[code],
-            seq=seq,
-            group=group,
-            key=bool(flags & KEY),
-            payload=payload,
-            capture_us=capture if flags & CAPTURE else None,
-            encode_us=capture + encode if flags & ENCODE else None,
-            send_us=capture + send if flags & SEND else None,
-            duration_us=duration,
-            attributes=EMPTY if extension is None else decode_extension(extension),
-            replayed=bool(flags & REPLAYED),
+        return _object(self._fields, self._extension, payload)
+
+
+def decode_whole(data: bytes, start: int) -> WireObject | None:
+    """The object that a stream is made of, when it is one, came whole and has no extension.
+
+    Args:
+        data: All bytes of the stream.
+        start: Where the object begins.
+
+    Returns:
+        The object; None when the stream is anything else, for an `ObjectParser` to say what.
+
+    Raises:
+        WireError: The header breaks the format.
+    """
+    if len(data) - start < HEADER.size:
+        return None
+    fields = HEADER.unpack_from(data, start)
+    if fields[2] & EXT or len(data) - start - HEADER.size != fields[11]:
+        return None
+    _check(fields)
+    return _object(fields, None, data[start + HEADER.size :])
+
+
+def _check(fields: tuple[int, ...]) -> None:
+    """Check a header's fields.
+
+    Raises:
+        WireError: They break the format.
+    """
+    version, code, flags, zero = fields[:4]
+    if version != VERSION or zero or flags & ~_ALL_FLAGS:
+        raise WireError(f"An object header of version {version} cannot be read.", code="header")
+    kind = _KINDS.get(code)
+    if kind is None:
+        raise WireError(f"An object has the unknown kind {code}.", code="kind")
+    if fields[11] > MAX_BYTES[kind]:
+        raise WireError(
+            f"A {kind} object of {fields[11]} bytes is over {kind.max_bytes}.", code="too-large"
         )
-        return WireObject(alias, obj, wire_bytes)
+    if flags & (ENCODE | SEND) and not flags & CAPTURE:
+        raise WireError("An object has a stamp without a capture time.", code="header")
+
+
+def _object(fields: tuple[int, ...], extension: bytes | None, payload: bytes) -> WireObject:
+    _, code, flags, _, alias, seq, group, capture, duration, encode, send, length = fields
+    wire_bytes = HEADER.size + length + (0 if extension is None else 2 + len(extension))
+    obj = Object(
+        kind=_KINDS[code],
+        seq=seq,
+        group=group,
+        key=bool(flags & KEY),
+        payload=payload,
+        capture_us=capture if flags & CAPTURE else None,
+        encode_us=capture + encode if flags & ENCODE else None,
+        send_us=capture + send if flags & SEND else None,
+        duration_us=duration,
+        attributes=EMPTY if extension is None else decode_extension(extension),
+        replayed=bool(flags & REPLAYED),
+    )
+    return WireObject(alias, obj, wire_bytes)
