@@ -5,14 +5,18 @@ second for everything behind it, sound included. Where live media are sent the w
 when a standing queue shows in the round trip, to what the path has just delivered (as BBR and
 LEDBAT do; RFC 6817), and does not grow while the application leaves it unused (RFC 9002, section
 7.8). What does not fit then waits at the sender, where it is ordered by urgency and can still be
-dropped. A transfer by itself does not yield: on a busy machine delay is no queue, and it would lose
+dropped. Loss without a queue, as of radio links, cuts nothing while it stays below a tenth: the
+window of Reno falls below one picture at 5 % and every picture then waits for the one before. A
+transfer by itself does not yield: on a busy machine delay is no queue, and it would lose
 half its rate.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
+from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # re-exported from C
 from aioquic.quic.congestion.reno import RenoCongestionControl
 from aioquic.quic.packet_builder import QuicSentPacket
 
@@ -27,8 +31,36 @@ STANDING_S = 0.03
 CUT_AGAIN_S = 0.1
 RATE_S = 0.2
 """What the rate of delivery is taken over."""
+LOSS_LIMIT = 0.1
+"""Share of loss up to which live media go on as before, as WebRTC's congestion control does
+(draft-ietf-rmcat-gcc-02, section 6); more, or a queue, is congestion."""
+LOSS_S = 1.0
+LOSS_LEAST_PACKETS = 20
+"""What the share of loss is taken over; of less nothing can be said, and Reno's rule holds."""
 BASE_S = 10.0
 """The round trip without a queue is the least of this long to twice as long: routes change."""
+
+
+ACK_DELAY_MS = 5
+"""What is announced as the longest delay of our acknowledgements. They leave after 1 ms, later when
+the event loop is busy; the peer adds it to the time after which it repeats the last packet of an
+object. aioquic announces the default of 25 (RFC 9000, section 18.2): measured at 1 % loss, that
+makes the p99 of 20 KB objects at 30/s 70 ms instead of 39 (20 ms round trip)."""
+_MAX_ACK_DELAY = 0x0B  # transport parameter, RFC 9000 section 18.2
+
+
+def announce_ack_delay(parameters: bytes) -> bytes:
+    """Return serialised transport parameters with `ACK_DELAY_MS` in them."""
+    read, out = Buffer(data=parameters), Buffer(capacity=len(parameters) + 8)
+    while not read.eof():
+        kind = read.pull_uint_var()
+        value = read.pull_bytes(read.pull_uint_var())
+        if kind == _MAX_ACK_DELAY:
+            value = bytes([ACK_DELAY_MS])
+        out.push_uint_var(kind)
+        out.push_uint_var(len(value))
+        out.push_bytes(value)
+    return bytes(out.data)
 
 
 class Lowest:
@@ -95,12 +127,17 @@ class ShortQueue(RenoCongestionControl):
         self._standing = Lowest(STANDING_S)
         self._marks: deque[tuple[float, int]] = deque()
         self._cut_s = 0.0
+        self._queue_s = 0.0
+        """Standing queue at the last measurement."""
+        self._recent: deque[tuple[float, int, int]] = deque([(0.0, 0, 0)])
+        self._acked_packets = self._lost_packets = 0
         self._most_in_flight = 0
         """Bytes before the present acknowledgement, which frees them packet by packet."""
 
     def on_packet_acked(self, *, now: float, packet: QuicSentPacket) -> None:
         """Count a packet; the window grows only when at least half of it was in flight."""
         self.delivered_bytes += packet.sent_bytes
+        self._acked_packets += 1
         if self.bytes_in_flight > self._most_in_flight:
             self._most_in_flight = self.bytes_in_flight
         used = 2 * self._most_in_flight >= self.congestion_window
@@ -108,6 +145,28 @@ class ShortQueue(RenoCongestionControl):
         super().on_packet_acked(now=now, packet=packet)
         if not used:
             self.congestion_window, self._congestion_stash = before, stash
+
+    def on_packets_lost(self, *, now: float, packets: Iterable[QuicSentPacket]) -> None:
+        """Halve the window, unless a few of many live packets are lost and nothing queues."""
+        lost = list(packets)
+        self._lost_packets += len(lost)
+        if self._bearable(now):
+            self.on_packets_expired(packets=lost)
+        else:
+            super().on_packets_lost(now=now, packets=lost)
+
+    def _bearable(self, now: float) -> bool:
+        """Whether loss is of a kind that a smaller window would not mend."""
+        recent, acked, lost = self._recent, self._acked_packets, self._lost_packets
+        recent.append((now, acked, lost))
+        while len(recent) > 2 and recent[1][0] < now - LOSS_S:
+            recent.popleft()
+        acked, lost = acked - recent[0][1], lost - recent[0][2]
+        return (
+            self.yields
+            and self._queue_s < QUEUE_TARGET_S
+            and lost <= LOSS_LIMIT * max(acked + lost, LOSS_LEAST_PACKETS)
+        )
 
     def on_rtt_measurement(self, *, now: float, rtt: float) -> None:
         """Look for a standing queue."""
@@ -118,6 +177,7 @@ class ShortQueue(RenoCongestionControl):
         if not self.yields:
             return
         standing = self._standing.add(now, rtt)
+        self._queue_s = standing - base
         marks = self._marks
         marks.append((now, self.delivered_bytes))
         while len(marks) > 2 and marks[1][0] < now - RATE_S:

@@ -36,7 +36,7 @@ from aioquic.quic.stream import QuicStream
 from aioquic.tls import CipherSuite, Epoch
 
 from wtp.errors import WtpError
-from wtp.transport.congestion import ShortQueue
+from wtp.transport.congestion import ShortQueue, announce_ack_delay
 from wtp.transport.fastpath import FAST_NAMES, FastConnection
 from wtp.transport.limits import MTU_START_BYTES, Limits
 
@@ -249,7 +249,8 @@ class HardenedConnection(FastConnection):
         self._handle_reset_stream_frame(context, QuicFrameType.RESET_STREAM, plain)
 
     def _serialize_transport_parameters(self) -> bytes:
-        return super()._serialize_transport_parameters() + _RESET_STREAM_AT_PARAMETERS
+        plain = super()._serialize_transport_parameters()
+        return announce_ack_delay(plain) + _RESET_STREAM_AT_PARAMETERS
 
     def _replenish_connection_ids(self) -> None:
         super()._replenish_connection_ids()
