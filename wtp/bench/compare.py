@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from wtp.bench.compare_ends import End, Load, Security, receive, send
+from wtp.bench.compare_ends import End, Load, Security
 from wtp.bench.compare_figures import summary
+from wtp.bench.compare_receive import receive
 from wtp.bench.compare_rivals import AUDIO, EXTRA, FILE, ONE_OFF, RIVALS, VIDEO, Rival
+from wtp.bench.compare_send import send
 from wtp.bench.lossylink import MTU_BYTES, RECEIVER, Place, Stage, Weather, tcp_control
 from wtp.bench.machine import cpu_s, machine_line, spin_ms
 from wtp.bench.result import Figures

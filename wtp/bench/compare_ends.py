@@ -8,12 +8,9 @@ an object was due to be sent to the time at which the receiving application had 
 from __future__ import annotations
 
 import asyncio
-import importlib
 import multiprocessing
-import os
 import select
 import struct
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,18 +18,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
-from wtp.bench.lossylink import Place
 from wtp.errors import WtpError
-from wtp.metrics import Latency
 
 HEAD = struct.Struct("!QQB")
 """What every object begins with: number, due time in ns, whether an answer is wanted."""
-IN_FLIGHT = 64
-"""Objects under way at once when a protocol takes its time; then the schedule slips, which the
-latencies show."""
 ANSWER_S = 120.0
-POLL_S = 0.02
-CLOSE_S = 5.0
 
 Take = Callable[[bytes], bool]
 """Given every whole object that arrives; returns whether the sender wants an answer."""
@@ -161,7 +151,7 @@ class End:
 Command = Callable[..., Awaitable[Any]]
 
 
-async def _serve(pipe: Connection, start: Callable[[], Awaitable[Any]], do: Command) -> None:
+async def serve(pipe: Connection, start: Callable[[], Awaitable[Any]], do: Command) -> None:
     """Start, then answer commands until the pipe ends, which also ends what is under way."""
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
@@ -215,240 +205,3 @@ def _sentence(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-# The receiving process
-
-
-class Meter:
-    """Counts whole objects; only what was due after the last `start` counts."""
-
-    def __init__(self) -> None:
-        self.seen: set[int] = set()
-        self.start(0)
-
-    def start(self, first: int) -> None:
-        """Begin anew with the object of that number."""
-        self.first = first
-        self.seen = set()
-        self.bytes = self.doubles = 0
-        self.first_ns = self.last_ns = 0
-        self.cpu_start_s = time.process_time()
-        self.latency = Latency()
-
-    def take(self, data: bytes) -> bool:
-        """Count an object."""
-        now_ns = time.monotonic_ns()
-        number, due_ns, answer = HEAD.unpack_from(data)
-        if answer or number < self.first:
-            return bool(answer)
-        if number in self.seen:
-            self.doubles += 1
-            return False
-        self.seen.add(number)
-        self.bytes += len(data)
-        self.first_ns = self.first_ns or due_ns
-        self.last_ns = now_ns
-        self.latency.add((now_ns - due_ns) // 1000)
-        return False
-
-    def snapshot(self) -> dict[str, Any]:
-        """What was counted since `start`."""
-        return {
-            **self.latency.snapshot(),
-            "histogram": self.latency.encoded(),
-            "bytes": self.bytes,
-            "doubles": self.doubles,
-            "span_s": (self.last_ns - self.first_ns) / 1e9,
-            "cpu_s": time.process_time() - self.cpu_start_s,
-        }
-
-
-def receive(
-    pipe: Connection, place: Place, module: str, options: dict[str, Any], security: Security
-) -> None:
-    """Main function of the receiving process: `start FIRST`, `settle COUNT PATIENCE`."""
-    place.enter()
-    asyncio.run(_receive(pipe, module, options, security))
-
-
-async def _receive(
-    pipe: Connection, module: str, options: dict[str, Any], security: Security
-) -> None:
-    meter = Meter()
-    listening: list[Listening] = []
-
-    async def start() -> Any:
-        rival = importlib.import_module(module)
-        one = await rival.listen(options.pop("host"), security, meter.take, **options)
-        listening.append(one)
-        return one.address, list(one.between)
-
-    async def do(command: str, *arguments: Any) -> Any:
-        if command == "start":
-            meter.start(*arguments)
-            return None
-        await _settle(meter, *arguments)
-        return meter.snapshot()
-
-    try:
-        await _serve(pipe, start, do)
-    finally:
-        for one in listening:
-            await one.close()
-
-
-async def _settle(meter: Meter, count: int, patience_s: float) -> None:
-    """Wait until so many objects are here, or nothing has come for a while."""
-    loop = asyncio.get_running_loop()
-    before, since_s = len(meter.seen), loop.time()
-    while len(meter.seen) < count and loop.time() - since_s < patience_s:
-        await asyncio.sleep(POLL_S)
-        if len(meter.seen) > before:
-            before, since_s = len(meter.seen), loop.time()
-
-
-# The sending process
-
-
-def send(
-    pipe: Connection,
-    place: Place,
-    module: str,
-    options: dict[str, Any],
-    security: Security,
-    address: dict[str, Any],
-) -> None:
-    """Main function of the sending process: `hands TIMES`, `load LOAD`."""
-    place.enter()
-    asyncio.run(_send(pipe, module, options, security, address))
-
-
-async def _send(
-    pipe: Connection,
-    module: str,
-    options: dict[str, Any],
-    security: Security,
-    address: dict[str, Any],
-) -> None:
-    source = Source()
-    held: list[Sending] = []
-
-    async def connect(use: str) -> Sending:
-        rival = importlib.import_module(module)
-        one: Sending = await rival.connect(address, security, use, **options)
-        return one
-
-    async def drop() -> None:
-        while held:
-            await _close(held.pop())
-
-    async def do(command: str, *arguments: Any) -> Any:
-        if command == "hands":
-            return [await _handshake(connect, source) for _ in range(*arguments)]
-        if command == "open":
-            held.append(await connect(*arguments))
-            await held[0].ask(source.object(HEAD.size, 0, answer=True))
-            return None
-        if command == "close":
-            return await drop()
-        return await _load(held[0], source, *arguments)
-
-    async def start() -> None:
-        """Shake hands once: libraries load parts of themselves at the first time."""
-        await _handshake(connect, source)
-
-    try:
-        await _serve(pipe, start, do)
-    finally:
-        with suppress(Exception):
-            await drop()
-
-
-class Source:
-    """Makes objects: numbered, timed, and of bytes that cannot be compressed."""
-
-    def __init__(self) -> None:
-        self.number = 0
-        self._bytes = os.urandom(1 << 20)
-
-    def object(self, size: int, due_ns: int, *, answer: bool = False) -> bytes:
-        """An object of that size; at least its head."""
-        if not answer:
-            self.number += 1
-        head = HEAD.pack(self.number, due_ns, answer)
-        rest = max(0, size - HEAD.size)
-        body = self._bytes if rest <= len(self._bytes) else self._bytes * (1 + rest // (1 << 20))
-        return head + body[:rest]
-
-
-async def _handshake(connect: Callable[[str], Awaitable[Sending]], source: Source) -> float:
-    """Milliseconds from nothing to the answer to a first small object on a new connection."""
-    begin_s = time.monotonic()
-    one = await connect("one-off message")
-    try:
-        await one.ask(source.object(HEAD.size, 0, answer=True))
-        return (time.monotonic() - begin_s) * 1000
-    finally:
-        await _close(one)
-
-
-async def _close(one: Sending) -> None:
-    """Close a connection; one that does not end is left to the end of the process."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(CLOSE_S):
-            await one.close()
-
-
-async def _load(sending: Sending, source: Source, load: Load) -> dict[str, Any]:
-    cpu_start_s = time.process_time()
-    first = source.number
-    send = _paced if load.rate else _flat_out
-    given_up = await send(sending, source, load)
-    return {
-        "sent": source.number - first,
-        "given_up": given_up,
-        "cpu_s": time.process_time() - cpu_start_s,
-        "next": source.number + 1,
-    }
-
-
-async def _paced(sending: Sending, source: Source, load: Load) -> int:
-    """Send on schedule; a slow protocol has many objects under way, and slips when too many."""
-    free = asyncio.Semaphore(IN_FLIGHT)
-    given_up = 0
-
-    async def one(data: bytes) -> None:
-        nonlocal given_up
-        try:
-            given_up += not await sending.send(data)
-        finally:
-            free.release()
-
-    start_ns = time.monotonic_ns() + 20_000_000
-    step_ns = 1e9 / load.rate
-    async with asyncio.TaskGroup() as tasks:
-        for turn in range(max(1, round(load.duration_s * load.rate))):
-            due_ns = start_ns + int(turn * step_ns)
-            await asyncio.sleep(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
-            await free.acquire()
-            size = load.sizes[turn % len(load.sizes)]
-            tasks.create_task(one(source.object(size, due_ns)))
-    return given_up
-
-
-async def _flat_out(sending: Sending, source: Source, load: Load) -> int:
-    end_s = time.monotonic() + load.duration_s
-    given_up = 0
-
-    async def lane() -> None:
-        nonlocal given_up
-        while time.monotonic() < end_s:
-            size = load.sizes[source.number % len(load.sizes)]
-            given_up += not await sending.send(source.object(size, time.monotonic_ns()))
-            await asyncio.sleep(0)
-
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(sending.lanes):
-            tasks.create_task(lane())
-    return given_up

@@ -81,6 +81,7 @@ def round_figures(row: dict[str, Any]) -> dict[str, Any]:
         return {"handshake_ms": median(row["times_ms"])}
     mb = row["bytes"] / 1e6
     out = {key: row[key] for key in ("n", *LATENCIES)}
+    out["n"] = row["n"] or None
     out |= {"sent": row["sent"], "dropped": row["sent"] - row["n"]}
     out["p95_of_sent_ms"] = of_sent_ms(row, 95)
     out["p99_of_sent_ms"] = of_sent_ms(row, 99)
@@ -104,7 +105,7 @@ def over_rounds(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for key in rounds[0]:
         values = [one[key] for one in rounds]
         if key in SUMS:
-            out[key] = sum(values)
+            out[key] = sum(value or 0 for value in values) or (0 if key == "dropped" else None)
             continue
         known = sorted(value for value in values if value is not None)
         out[key] = median(known) if 2 * len(known) > len(values) else None

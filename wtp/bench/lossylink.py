@@ -28,7 +28,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from wtp.errors import WtpError
+from wtp.errors import UsageError, WtpError
 
 SENDER, RECEIVER = "10.77.0.1", "10.77.0.2"
 MTU_BYTES = 1500
@@ -46,6 +46,7 @@ _SIOCSIFFLAGS, _SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCSIFMTU = 0x8914, 0x8916, 0x89
 _IFF_UP, _IFF_RUNNING = 0x1, 0x40
 
 _IPV4 = 4
+_TCP_KNOWN = "/proc/sys/net/ipv4/tcp_available_congestion_control"
 _TCP_CONTROL = "/proc/sys/net/ipv4/tcp_congestion_control"
 
 
@@ -300,6 +301,23 @@ def tcp_control() -> str:
         return Path(_TCP_CONTROL).read_text(encoding="ascii").strip()
     except OSError:
         return ""
+
+
+def check_tcp(name: str) -> None:
+    """See that TCP's congestion control of that name exists; empty is this machine's.
+
+    Raises:
+        UsageError: It does not; the hint lists those that do.
+    """
+    try:
+        known = Path(_TCP_KNOWN).read_text(encoding="ascii").split()
+    except OSError:
+        known = []
+    if name and name not in known:
+        raise UsageError(
+            f"TCP has no congestion control {name!r} here.",
+            hint=f"Known: {', '.join(known) or 'none can be chosen on this system'}.",
+        )
 
 
 def _carry(pipe: Connection, ends: tuple[int, ...], lanes: tuple[Lane, Lane]) -> None:

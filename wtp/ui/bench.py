@@ -9,6 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from wtp.ui import compare
+
 _PERCENTILES = ("p50_ms", "p90_ms", "p99_ms", "p999_ms", "max_ms")
 
 _APART = frozenset(
@@ -206,6 +208,8 @@ def table(name: str, figures: dict[str, Any]) -> RenderableType:
         name: Which benchmark.
         figures: What it returned.
     """
+    if name == "compare":
+        return compare.table(figures)
     rows = _ways(name, figures)
     known = {*_PERCENTILES, "n", "from", "to", "send_to_receive", "baseline", "hops", "beside"}
     known |= {"sound", "codecs", "lip_sync_ms", "latency"} | _APART
