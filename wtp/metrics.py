@@ -180,6 +180,11 @@ class Latency:
         """The arithmetic mean; None while nothing was counted."""
         return self.sum_us / self.n if self.n else None
 
+    @property
+    def least_us(self) -> int | None:
+        """The least value, rounded down to the precision; None while nothing was counted."""
+        return min(self._counts, default=None)
+
     def snapshot(self) -> dict[str, Any]:
         """`n`, percentiles and maximum; figures in ms, None while nothing was counted."""
         out: dict[str, Any] = {"n": self.n}

@@ -187,7 +187,8 @@ def test_how_many_are_below_a_bound_adds_up() -> None:
 
 def test_the_mean_is_that_of_the_values_themselves() -> None:
     latency = Latency(COARSE_BITS)
-    assert latency.mean_us is None
+    assert latency.mean_us is latency.least_us is None
     for value in (123_457, 123_459):
         latency.add(value)
     assert latency.mean_us == 123_458
+    assert latency.least_us == pytest.approx(123_457, rel=0.016)

@@ -1,20 +1,20 @@
 """A known delay shows up in the hop where it was put in, and in no other.
 
-Everything is compared with the same path without the delay, measured in the same seconds. What was
-really waited is taken from the place that waited, so that a sleep that a busy machine made longer
-is no error. A machine that stands still for a moment can still move a median: then both are
-measured anew. A delay that is booked to a wrong hop stays wrong however often it is looked at.
+Everything is compared with the same path without the delay, measured in the same seconds, and what
+was really waited is taken from the place that waited. Of the objects of a look the quickest counts,
+at each hop: a busy machine makes some of them late at any hop, but the delay is in every one. Where
+even so all were late, both are measured anew; a delay that is booked to a wrong hop stays wrong
+however often it is looked at.
 """
 
 from __future__ import annotations
 
 import statistics
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.truth.whole import TRACK, Whole, whole
+from tests.truth.whole import Whole, whole
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -39,24 +39,27 @@ HOPS = {
 
 
 class Look:
-    """Medians of one look at the path, in ms.
+    """One look at the path; figures in ms, least values where nothing else is said.
 
     Attributes:
         hops: By name.
-        total: From capture to show, as it is told.
-        seen: The same, out of the pictures.
+        seen: From drawn to shown, out of the pictures.
+        told: Median from capture to show, as statistics tell it.
+        true: The same out of the pictures.
     """
 
-    def __init__(self, path: Whole, snapshot: dict[str, Any]) -> None:
-        track = snapshot["tracks"][TRACK]
-        self.hops = {name: hop["p50_ms"] for name, hop in track["hops"].items()}
-        self.total = snapshot["latency"]["capture_to_show"]["p50_ms"]
-        self.seen = statistics.median(path.display.ages_us) / 1000
-        self.shares = {name: hop["share"] for name, hop in track["hops"].items()}
+    def __init__(self, path: Whole) -> None:
+        hops = path.consumer.stats.hops
+        self.hops = {name: (hop.least_us or 0) / 1000 for name, hop in hops.items()}
+        ages_us = path.display.ages_us
+        self.seen = min(ages_us) / 1000
+        self.told = path.consumer.stats.snapshot(0)["latency"]["capture_to_show"]["p50_ms"]
+        self.true = statistics.median_low(ages_us) / 1000
 
 
 async def look(path: Whole) -> Look:
-    return Look(path, await path.measure(COUNT))
+    await path.measure(COUNT)
+    return Look(path)
 
 
 async def late(path: Whole, site: str) -> tuple[Look, float]:
@@ -65,7 +68,7 @@ async def late(path: Whole, site: str) -> tuple[Look, float]:
     delay.wanted_s = DELAY_S
     found = await look(path)
     delay.wanted_s = 0.0
-    return found, statistics.median(delay.done_us) / 1000
+    return found, min(delay.done_us) / 1000
 
 
 def faults(site: str, before: Look, found: Look, waited: float) -> list[str]:
@@ -79,10 +82,8 @@ def faults(site: str, before: Look, found: Look, waited: float) -> list[str]:
     wrong += [f"{n} gained {gain:.2f} ms" for n, gain in gains.items() if gain > waited / 3]
     if abs(found.seen - before.seen - waited) > 2 * room:
         wrong.append(f"the picture gained {found.seen - before.seen:.2f} ms")
-    if abs(found.total - found.seen) > 1.0:
-        wrong.append(f"told {found.total:.2f} ms, seen {found.seen:.2f}")
-    if max(found.shares, key=lambda name: found.shares[name] or 0) != HOPS[site]:
-        wrong.append(f"the largest share is not that of {HOPS[site]}: {found.shares}")
+    if abs(found.told - found.true) > 1.0 + found.true / 100:
+        wrong.append(f"told {found.told:.2f} ms, the pictures say {found.true:.2f}")
     return wrong
 
 
@@ -106,15 +107,14 @@ def test_a_delay_in_a_wrong_hop_is_noticed() -> None:
     def told(**more: float) -> Look:
         made = Look.__new__(Look)
         made.hops = {**hops, **{HOPS[site]: value for site, value in more.items()}}
-        made.total = made.seen = sum(made.hops.values())
-        made.shares = {name: value / made.total for name, value in made.hops.items()}
+        made.told = made.true = made.seen = sum(made.hops.values())
         return made
 
     before = told()
     assert not faults("send", before, told(send=61.0), 60.0)
-    assert len(faults("send", before, told(network=61.0), 60.0)) == 3
+    assert len(faults("send", before, told(network=61.0), 60.0)) == 2
     assert len(faults("send", before, told(send=61.0, decode=30.0), 60.0)) == 2
     assert faults("send", before, told(send=50.0), 60.0)
     believed = told(send=61.0)
-    believed.total -= 10
-    assert faults("send", before, believed, 60.0) == ["told 59.00 ms, seen 69.00"]
+    believed.told -= 10
+    assert faults("send", before, believed, 60.0) == ["told 59.00 ms, the pictures say 69.00"]

@@ -47,7 +47,6 @@ from wtp.router.run import Router
 from wtp.transport.trust import Trust
 
 FPS = 10.0
-TRACK = "default/cam/video"
 SITES = (
     "encode", "send", "network", "processor", "router", "broker", "output", "decode", "show",
 )  # fmt: skip
@@ -160,13 +159,12 @@ class Whole:
         self.consumer: Consumer
         self.display: Display
 
-    async def measure(self, count: int) -> dict[str, Any]:
-        """Let a few objects pass, then take the figures of so many."""
+    async def measure(self, count: int) -> None:
+        """Let a few objects pass, then have the figures of so many in the statistics."""
         await self._shown(3)
         for delay in self.delays.values():
             delay.done_us.clear()
         await self._shown(count)
-        return self.consumer.snapshot()
 
     async def _shown(self, count: int) -> None:
         self.consumer.stats.reset_latency()
