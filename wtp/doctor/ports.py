@@ -133,12 +133,21 @@ def owners(inodes: Iterable[int], proc: Path = Path("/proc")) -> dict[int, str]:
         return found
     for folder in proc.glob("[0-9]*"):
         try:
-            links = {os.readlink(one) for one in (folder / "fd").iterdir()}
-            for link in wanted.keys() & links:
-                found.setdefault(wanted[link], f"{program(folder)} (pid {folder.name})")
+            for one in (folder / "fd").iterdir():
+                inode = wanted.get(_link(one))
+                if inode is not None:
+                    found.setdefault(inode, f"{program(folder)} (pid {folder.name})")
         except OSError:
             continue
     return found
+
+
+def _link(path: Path) -> str:
+    """What a file descriptor is; empty when it is closed meanwhile."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
 
 
 def program(folder: Path) -> str:
@@ -147,7 +156,8 @@ def program(folder: Path) -> str:
     words = [word.decode("utf-8", "replace") for word in raw if word]
     for at, word in enumerate(words[:4]):
         module = word == "wtp" and at > 0 and words[at - 1] == "-m"
-        script = Path(word).name == "wtp" and at < 2
+        python = at == 1 and Path(words[0]).name.startswith("python")
+        script = Path(word).name == "wtp" and (at == 0 or python)
         if module or script:
             return f"wtp {words[at + 1]}" if at + 1 < len(words) else "wtp "
     name = (folder / "comm").read_text(encoding="utf-8", errors="replace").strip()

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from wtp.doctor.finding import Finding, State, Subject
-from wtp.errors import UsageError, WtpError
+from wtp.errors import ConfigError, UsageError, WtpError
 
 Check = Callable[[Subject], Awaitable[list[Finding]]]
 
@@ -97,6 +97,7 @@ async def _look(
     name: str, look: Check | Exception, subject: Subject, limit_s: float
 ) -> list[Finding]:
     """Run one check; whatever happens in it becomes a finding."""
+    state, named = State.UNKNOWN, {"router": subject.router_named, "broker": subject.broker_named}
     try:
         if isinstance(look, Exception):
             raise look
@@ -104,12 +105,15 @@ async def _look(
             return await look(subject)
     except TimeoutError:
         text, mend = f"no result within {limit_s:g} s", f"wtp doctor {name}"
+        state = State.FAULT if named.get(name) else State.UNKNOWN
+    except (UsageError, ConfigError) as error:
+        state, text, mend = State.FAULT, error.message, error.hint
     except WtpError as error:
         text, mend = error.message, error.hint
     except Exception as error:  # noqa: BLE001 - a check that fails must not take the others along
         text, mend = f"the check itself failed: {type(error).__name__}: {error}", ""
     why = "Nothing is known about this as long as the check cannot be finished."
-    return [Finding(name, State.UNKNOWN, text, why, mend)]
+    return [Finding(name, state, text, why, mend)]
 
 
 class _Daemons(ThreadPoolExecutor):
