@@ -49,7 +49,7 @@ class Plan:
         uses: Which uses, of `compare_rivals`.
         sizes: Sizes of the video objects in bytes, repeated.
         rate: Video objects a second.
-        duration_s: Length of the video part; sound and file take half of it each.
+        duration_s: Length of the video part; sound takes half of it, a file a quarter.
         warmup_s: Sent before on each connection, and left out.
         rounds: Turns of everything.
         plain: No TLS where a protocol can do without.
@@ -69,11 +69,11 @@ class Plan:
 
     def loads(self) -> list[Load]:
         """The parts of one turn, without handshakes."""
-        half_s = self.duration_s / 2
+        half_s, quarter_s = self.duration_s / 2, self.duration_s / 4
         every = (
             Load(VIDEO, self.sizes, self.rate, self.duration_s, self.warmup_s),
             Load(AUDIO, (AUDIO_BYTES,), AUDIO_RATE, half_s, self.warmup_s),
-            Load(FILE, (FILE_BYTES,), 0.0, half_s, self.warmup_s),
+            Load(FILE, (FILE_BYTES,), 0.0, quarter_s, self.warmup_s / 2),
         )
         return [load for load in every if load.use in self.uses]
 
@@ -87,10 +87,10 @@ class Plan:
         """All of it as plain values, with the machine."""
         mean = sum(self.sizes) / len(self.sizes)
         return {
-            "protocols": {rival.title: rival.stack for rival in self.rivals},
-            "links": [str(weather) for weather in self.weathers],
+            "protocols": "; ".join(f"{rival.title} ({rival.stack})" for rival in self.rivals),
+            "links": "; ".join(str(weather) for weather in self.weathers),
             "seed": self.weathers[0].seed if self.weathers else 1,
-            "uses": list(self.uses),
+            "uses": "; ".join(self.uses),
             "video": f"{self.source}, {mean / 1000:g} KB in the mean, {self.rate:g}/s",
             "audio": f"{AUDIO_BYTES} bytes, {AUDIO_RATE:g}/s",
             "file": f"{FILE_BYTES / 1000:g} KB, as fast as it goes",

@@ -50,12 +50,11 @@ From = Annotated[
     ),
 ]
 Loss = Annotated[
-    list[float],
+    str,
     typer.Option(
         "--loss",
-        help="Share of the IP packets that is lost, each way; several with commas. 0: no link.",
+        help="IP packets that are lost, each way; several with commas. 0: no link.",
         metavar="PERCENT",
-        parser=parse_shares,
     ),
 ]
 Delay = Annotated[
@@ -67,7 +66,10 @@ Delay = Annotated[
 Part = Annotated[
     float,
     typer.Option(
-        "--duration", help="Of the video part; others half.", metavar="TIME", parser=parse_seconds
+        "--duration",
+        help="Of the video part; sound half, file a quarter.",
+        metavar="TIME",
+        parser=parse_seconds,
     ),
 ]
 Warm = Annotated[
@@ -92,7 +94,7 @@ def compare(
     size: VideoSize = 20_000,
     rate: VideoRate = None,
     source: From = None,
-    loss: Loss = [0.0, 0.01],  # noqa: B006 - never changed
+    loss: Loss = "0,1%",
     delay: Delay = 0.01,
     seed: Annotated[int, typer.Option("--seed", help="Which packets are lost.")] = 1,
     duration: Part = 4.0,
@@ -126,7 +128,9 @@ def compare(
     if source:
         found = recorded(source, load_settings(ctx).broker)
         sizes, name, rate = found.sizes, found.name, rate or found.rate
-    links = [Weather(share, delay * 1000 if share else 0.0, seed, tcp) for share in loss]
+    links = [
+        Weather(share, delay * 1000 if share else 0.0, seed, tcp) for share in parse_shares(loss)
+    ]
     plan = Plan(
         rivals=choose(protocol or ()),
         weathers=tuple(dict.fromkeys(links)),

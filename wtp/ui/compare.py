@@ -11,9 +11,10 @@ from rich.text import Text
 
 COLUMNS = ("p50", "p90", "p99", "max", "lost", "snd p99", "first", "MB/s", "CPU")
 LEGEND = (
-    "p50 to max: video in ms, due to be sent to whole at the receiver; lost: of them; snd p99:\n"
-    "sound in ms; first: new connection to first answer in ms; MB/s and CPU (ms of all processes\n"
-    "per MB): a file as fast as it goes; -: not known or not measured"
+    "p50 to max: video, ms from due to be sent to whole at the receiver; lost: of it",
+    "snd p99: sound, ms; first: new connection to first answer, ms",
+    "MB/s, CPU: a file as fast as it goes; ms of all processes for each MB",
+    "-: not known, or not measured",
 )
 
 
@@ -57,7 +58,7 @@ def _rows(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def _verdicts(verdicts: Sequence[Mapping[str, Any]], rules: Mapping[str, str]) -> Table:
     shown = Table(box=None, pad_edge=False, show_header=False)
-    shown.add_column(no_wrap=True)
+    shown.add_column(overflow="fold", max_width=26)
     shown.add_column(overflow="fold")
     use = ""
     for one in verdicts:
@@ -79,11 +80,11 @@ def table(figures: Mapping[str, Any]) -> RenderableType:
     for link in dict.fromkeys(row["link"] for row in rows):
         parts += [Text(link, style="bold"), _rows([row for row in rows if row["link"] == link])]
         parts.append(Text(""))
-    parts += [Text(LEGEND, style="dim"), Text("")]
+    parts += [*(Text(line, style="dim") for line in LEGEND), Text("")]
     parts += [Text("best for", style="bold"), _verdicts(figures["verdicts"], figures["rules"])]
     ratios = figures["p99_vs_websocket"]
     if ratios:
         text = "; ".join(f"{link}: {ratio:.2f}" for link, ratio in ratios.items())
-        parts += [Text(""), Text(f"WebTransport streams / WebSocket, video p99: {text}")]
+        parts += [Text(""), Text(f"video p99, WebTransport streams / WebSocket: {text}")]
     parts += [Text(f"note: {note}", style="yellow") for note in figures.get("notes") or []]
     return Group(*parts)
