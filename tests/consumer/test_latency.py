@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
 
 from tests.consumer.fakes import DOMAIN
 from wtp.clock import RESYNC_EXCHANGES, ClockDomain, Sleeps, monotonic_us
+from wtp.consumer import latency as module
 from wtp.consumer.latency import ArrivalClock, clock_url, measure, total_error_us
 from wtp.errors import UsageError
 
@@ -192,35 +195,61 @@ def test_the_clock_lies_beside_the_session_endpoint() -> None:
         clock_url("host:4433")
 
 
-async def test_measuring_a_router_over_http() -> None:
-    offset_us = 3_600_000_000
+@contextlib.asynccontextmanager
+async def measured(clock: ArrivalClock, ahead_us: int) -> AsyncIterator[list[int]]:
+    """Measure a router whose clock is ahead; yields when it was asked."""
+    asked: list[int] = []
 
     async def tell(_: web.Request) -> web.Response:
-        now_us = monotonic_us() + offset_us
+        asked.append(monotonic_us())
+        now_us = monotonic_us() + ahead_us
         return web.json_response({"boot_id": "boot-1", "anchor_us": 17, "now_us": now_us})
 
     app = web.Application()
     app.router.add_get("/clock", tell)
     runner = web.AppRunner(app)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    clock = ArrivalClock("boot-2")
-    task = asyncio.create_task(measure(clock, f"http://127.0.0.1:{port}/wt"))
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    task = asyncio.create_task(measure(clock, f"http://127.0.0.1:{runner.addresses[0][1]}/wt"))
     try:
         async with asyncio.timeout(60):
-            while clock.arrival("boot-1:17", monotonic_us())[0] is None:
-                await asyncio.sleep(0.005)
+            yield asked
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await runner.cleanup()
+
+
+async def test_measuring_a_router_over_http() -> None:
+    offset_us = 94_608_000 * 10**6
+    clock = ArrivalClock("boot-2")
+    async with measured(clock, offset_us):
+        while clock.arrival("boot-1:17", monotonic_us())[0] is None:
+            await asyncio.sleep(0.005)
         here = monotonic_us()
         at_us, error_us = clock.arrival("boot-1:17", here)
         assert at_us is not None
         assert error_us is not None
         assert abs(at_us - here - offset_us) <= error_us
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await runner.cleanup()
+
+
+async def test_a_router_is_asked_in_earnest_only_when_its_clock_is_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "IDLE_PAUSE_S", 600.0)
+    monkeypatch.setattr(module, "QUICK_PAUSE_S", 0.001)
+    monkeypatch.setattr(module, "STEADY_PAUSE_S", 0.001)
+    clock = ArrivalClock("boot-1")
+    async with measured(clock, 0) as asked:
+        while len(asked) < module.QUICK_EXCHANGES + 1:
+            await asyncio.sleep(0.005)
+        for _ in range(20):
+            clock.arrival("boot-1:17", monotonic_us())
+            await asyncio.sleep(0.005)
+        assert len(asked) == module.QUICK_EXCHANGES + 1, "its clock is ours"
+        clock.arrival("boot-9:17", monotonic_us())
+        while len(asked) < 3 * module.QUICK_EXCHANGES:
+            await asyncio.sleep(0.005)
 
 
 async def test_a_router_that_does_not_answer_is_said_when_it_is_needed() -> None:
