@@ -7,6 +7,7 @@ import contextlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -169,14 +170,23 @@ def _pids(path: LocalPath) -> dict[str, int]:
 async def _cpu_between(pids: dict[str, int], span: Span) -> dict[str, float]:
     """CPU seconds of processes in the measured time."""
     await asyncio.sleep(max(0, span.from_us - monotonic_us()) / 1e6)
-    before = {name: cpu_s(pid) for name, pid in pids.items()}
+    before = {name: busy_s(pid) for name, pid in pids.items()}
     await asyncio.sleep(max(0, span.end_us - monotonic_us()) / 1e6)
     used = {}
     for name, pid in pids.items():
-        first, last = before[name], cpu_s(pid)
+        first, last = before[name], busy_s(pid)
         if first is not None and last is not None:
             used[name] = last - first
     return used
+
+
+def busy_s(pid: int) -> float | None:
+    """CPU seconds of a process: of its threads in ns where the kernel says so, else in ticks."""
+    try:
+        stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+        return sum(int(text.split()[0]) for text in stats) / 1e9 if stats else cpu_s(pid)
+    except (OSError, ValueError, IndexError):  # a thread ended meanwhile
+        return cpu_s(pid)
 
 
 def _objects(router: Child) -> dict[str, Any]:

@@ -204,3 +204,37 @@ def loss(
         fsync=fsync,
     )
     return Bench("loss", config, lambda: asyncio.run(bench.run(config, say)))
+
+
+@measured(app)
+def stamps(
+    rounds: Annotated[
+        int, typer.Option("--rounds", help="Runs of each side, in turns.", min=3, max=200)
+    ] = 9,
+    rate: Annotated[
+        float, typer.Option("--rate", help="Objects a second; 0 sends flat out.", min=0.0)
+    ] = 800.0,
+    size: Size = 2000,
+    kind: Annotated[
+        Literal["data", "video"],
+        typer.Option("--kind", help="Reliable on one stream, or live with a stream each."),
+    ] = "video",
+    sessions: Annotated[
+        int, typer.Option("--sessions", help="Sessions that share the rate.", min=1, max=1000)
+    ] = 4,
+    duration: Duration = 2.0,
+    fsync: Fsync = "interval",
+) -> Bench:
+    """What all stamps and statistics cost the router, beside a router without them."""
+    from wtp.bench import stamps as bench
+
+    config = bench.configuration(
+        rounds=rounds,
+        rate=rate,
+        size_bytes=size,
+        kind=kind,
+        sessions=sessions,
+        duration_s=duration,
+        fsync=fsync,
+    )
+    return Bench("stamps", config, lambda: asyncio.run(bench.run(config, say)))
