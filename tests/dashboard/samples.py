@@ -169,7 +169,8 @@ def snapshot(state: str = "up", /, **tracks: Values) -> Values:
         "bits_s": 2_610_000, "dropped_s": 0.0, "queued": 2, "in_flight": 1, "receipt_p99_ms": 0.9,
     }  # fmt: skip
     past = {"objects_s": [28.0, None, 30.0], "bits_s": [1.0, 2.0, 3.0], "dropped_s": [0, 0, 0],
-            "p50_ms": [1.0, 2.0, 4.0], "p99_ms": [4.0, None, 8.0]}  # fmt: skip
+            "p50_ms": [1.0, 2.0, 4.0], "p99_ms": [4.0, None, 8.0],
+            "last_ms": [None, 1.0, 2.5]}  # fmt: skip
     return {
         "at": 1.0,
         "elapsed_s": 61.0,

@@ -88,7 +88,7 @@ async def test_enter_shows_one_track_alone() -> None:
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press("down", "enter")
         text = shown(app)
-        assert "capture->receive p99, most" in text
+        assert "capture->receive, p99 of each second, ms, most" in text
         assert "room/b/video" in text
         assert "room/c/audio" not in text
         await pilot.press("enter")

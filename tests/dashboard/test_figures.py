@@ -258,10 +258,11 @@ def test_a_track_that_only_a_consumer_sees_is_there() -> None:
     assert row["queued"] is None
 
 
-def test_a_history_point_is_the_newest_latency_or_the_receipt() -> None:
+def test_a_history_has_percentiles_of_seconds_or_the_newest_object() -> None:
     consumers = {7: ProcessFigures("consume").take(samples.consumer(), 0)["tracks"]}
     row = view.tracks_of({"https://r": _tracks()}, consumers)[samples.TRACK]
-    assert view.point(row)["p99_ms"] == 2.5
+    assert view.point(row)["p99_ms"] is None
+    assert view.point(row)["last_ms"] == 2.5
     bare = view.tracks_of({"https://r": _tracks()}, {})[samples.TRACK]
     assert view.point(bare)["p99_ms"] == bare["receipt"]["p99_ms"]
 

@@ -70,7 +70,7 @@ def test_everything_fits_every_width(width: int, state: str) -> None:
     for what in (
         ui.head(snapshot, Look(), width),
         tracks(snapshot, Look(), width, 5),
-        hops(snapshot, samples.TRACK, width),
+        hops(snapshot, samples.TRACK),
         ui.alone(snapshot, samples.TRACK, width),
         panes(snapshot),
         ui.once(snapshot, width),
@@ -103,7 +103,7 @@ def test_a_router_that_is_gone_has_no_figures() -> None:
     assert "connect call failed" in text
     assert "unknown objects/s" in text
     assert drawn(tracks(snapshot, Look(), 100, 5)).count("unknown") == 6
-    assert "does not answer" in drawn(hops(snapshot, samples.TRACK, 100))
+    assert "does not answer" in drawn(hops(snapshot, samples.TRACK))
     line = ui.line(snapshot)
     assert "routers 0 of 1 up" in line
     assert "GONE since" in line
@@ -119,20 +119,35 @@ def test_one_line_says_what_the_latency_is_of() -> None:
     assert "publish->receipt p50 0.70 ms p99 0.90 ms (of the last second, n 30)" in ui.line(bare)
 
 
+def test_percentiles_since_the_start_are_called_so() -> None:
+    row = samples.row()
+    row["latency"] |= {"over": "start", "last_ms": 2.5}
+    snapshot = samples.snapshot(**{samples.TRACK: row})
+    head = drawn(ui.head(snapshot, Look(), 120), 120)
+    assert "newest 2.50 ms  since its start p50 2.00 ms p99 8.00 ms" in head
+    assert "newest object" in drawn(ui.alone(snapshot, samples.TRACK, 120), 120)
+    assert "(since its start, n 1234" in ui.line(snapshot)
+
+
 def test_a_waterfall_has_a_bar_per_hop() -> None:
-    text = drawn(hops(samples.snapshot(), samples.TRACK, 100))
-    first, second = (line for line in text.splitlines() if "->" in line)
+    text = drawn(hops(samples.snapshot(), samples.TRACK))
+    first, second, whole, beside, _ = (line for line in text.splitlines() if "->" in line)
     assert first.index("█") < second.index("█")
     assert second.count("█") > 2 * first.count("█")
     assert "25 %" in first
     assert "75 %" in second
-    assert "2.00 ms p50 in all, clock error 0.00 ms" in text
+    assert whole.startswith("capture->receive")
+    assert beside.startswith("publish->receipt")
+    assert "n 1234, clock error 0.00 ms" in text
 
 
 def test_no_hops_say_what_to_do() -> None:
     snapshot = samples.snapshot(**{samples.TRACK: samples.row(hops={})})
-    assert "--metrics 127.0.0.1:0" in drawn(hops(snapshot, samples.TRACK, 120), 120)
-    assert "no track is chosen" in drawn(hops(snapshot, "", 100))
+    assert "--metrics 127.0.0.1:0" in drawn(hops(snapshot, samples.TRACK), 120)
+    silent = {**snapshot["processes"][0], "latency": None}
+    snapshot["processes"] = [silent]
+    assert "gets nothing now" in drawn(hops(snapshot, samples.TRACK), 120)
+    assert "no track is chosen" in drawn(hops(snapshot, ""))
 
 
 def test_panes_tell_of_lag_circuits_and_silence() -> None:
@@ -141,7 +156,8 @@ def test_panes_tell_of_lag_circuits_and_silence() -> None:
     assert "(embedded)" in text
     assert "open" in text
     assert "consume 7 default" in text
-    assert "GONE since 21:45:03Z" in text
+    assert "GONE 12.0 s" in text
+    assert "no answer since 21:45:03Z: no answer within 3 s" in text
     assert "router: stale-group 3; consume: slow-output 4" in text
 
 

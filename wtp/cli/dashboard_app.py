@@ -136,8 +136,8 @@ class DashboardApp(App[int]):
         left = width // 2 if wide else width
         self.query_one("#tracks", Static).update(tracks(self.snapshot, look, left, rows))
         name = chosen(self.snapshot, look)
-        shown = ui.alone if self._one else hops
-        self.query_one("#hops", Static).update(shown(self.snapshot, name, left))
+        one = ui.alone(self.snapshot, name, left) if self._one else hops(self.snapshot, name)
+        self.query_one("#hops", Static).update(one)
         self.query_one("#right").set_class(self._one and not wide, "hidden")
         self.query_one("#others", Static).update(panes(self.snapshot))
 

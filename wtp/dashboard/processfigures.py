@@ -14,6 +14,9 @@ HOP_KEYS = ("n", "p50_ms", "p90_ms", "p99_ms", "max_ms", "mean_ms", "share")
 
 PERCENTILES = ("p50_ms", "p90_ms", "p99_ms")
 
+SECOND, START = "second", "start"
+"""What percentiles are of: the second before, or everything since the process began."""
+
 RECEIPT = "capture->receive"
 """What a consumer's latency is of."""
 
@@ -44,12 +47,13 @@ class Latencies:
         buckets = latency.get("buckets")
         second = window(self._buckets, buckets) if buckets else {"n": 0}
         self._buckets = buckets
-        if not n or (at_us - self._moved_us) / 1e6 > STALE_S:
+        silent_s = max((at_us - self._moved_us) / 1e6, number(latency.get("silent_s")) or 0)
+        if not n or silent_s > STALE_S:
             return None
         known = {name: number(latency.get(name)) for name in (*PERCENTILES, "max_ms", "last_ms")}
         if second["n"]:
-            return {**known, **second, "n": n, "over": "second"}
-        return {**known, "n": n, "over": "start"}
+            return {**known, **second, "n": n, "over": SECOND}
+        return {**known, "n": n, "over": START}
 
 
 class ProcessFigures:
@@ -107,7 +111,8 @@ class ProcessFigures:
         """Where a role keeps its ledger and its latency, and what that latency is of."""
         latency = body.get("latency") or {}
         if "total" in latency:  # consume
-            return body, {**latency["total"], "last_ms": latency.get("last_ms")}, RECEIPT
+            now = {key: latency.get(key) for key in ("last_ms", "silent_s")}
+            return body, {**latency["total"], **now}, RECEIPT
         if "took" in body:  # processor
             return body.get("objects") or {}, body["took"] or {}, "in->out"
         if isinstance(body.get("read"), Mapping):  # chat
@@ -127,14 +132,15 @@ class ProcessFigures:
         tracks = {}
         for name, track in given.items():
             alone = whole if len(given) == 1 else {}
-            latency = {"last_ms": alone.get("last_ms"), **(track.get("latency") or {})}
-            figures = self._latency(name, latency, at_us)
+            now = {key: track.get(key, alone.get(key)) for key in ("last_ms", "silent_s")}
+            figures = self._latency(name, {**now, **(track.get("latency") or {})}, at_us)
+            error_ms = track.get("clock_error_ms", body.get("clock_error_ms"))
             tracks[name] = {
                 "kind": track.get("kind"),
                 "objects_s": number(track.get("fps")),
                 "bits_s": number(track.get("rate")),
                 "gaps": number(track.get("gaps")),
-                "latency": figures and {**figures, "clock_error_ms": body.get("clock_error_ms")},
+                "latency": figures and {**figures, "clock_error_ms": number(error_ms)},
                 "hops": self._hops(track if "hops" in track else alone) if figures else {},
             }
         return tracks

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from wtp.dashboard.processfigures import START
+
 Figures = dict[str, Any]
 
 ROUTER_UNKNOWN = (
@@ -69,21 +71,23 @@ def tracks_of(
     return rows
 
 
-def point(row: Mapping[str, Any]) -> dict[str, float | None]:
-    """What the history keeps of a track: the consumer's latency, else the broker's receipt.
+def latency_of(row: Mapping[str, Any]) -> Figures:
+    """The latency of a track: the consumer's, else from the router to the broker's receipt."""
+    return row.get("latency") or row.get("receipt") or {}
 
-    Percentiles since a process's start would draw an ever flatter line: in their place stands the
-    latency of the newest object, where that is known.
+
+def point(row: Mapping[str, Any]) -> dict[str, float | None]:
+    """What the history keeps of a track.
+
+    Percentiles since a process's start would draw an ever flatter line: they have none, and
+    `last_ms`, the newest object's latency, stands in their place.
     """
-    latency = row["latency"] or row["receipt"] or {}
-    if latency.get("over") == "start" and latency.get("last_ms") is not None:
-        latency = {"p50_ms": latency["last_ms"], "p99_ms": latency["last_ms"]}
+    latency = latency_of(row)
+    live = latency if latency.get("over") != START else {}
     return {
-        "objects_s": row["objects_s"],
-        "bits_s": row["bits_s"],
-        "dropped_s": row["dropped_s"],
-        "p50_ms": latency.get("p50_ms"),
-        "p99_ms": latency.get("p99_ms"),
+        **{name: row[name] for name in ("objects_s", "bits_s", "dropped_s")},
+        **{name: live.get(name) for name in ("p50_ms", "p99_ms")},
+        "last_ms": latency.get("last_ms"),
     }
 
 
@@ -135,12 +139,8 @@ def whole_of(routers: Iterable[Figures], tracks: Mapping[str, Figures]) -> Figur
         known = [router[name] for router in up if router[name] is not None]
         return round(sum(known), 3) if known else None
 
-    points = [point(row) for row in tracks.values()]
-    worst: Mapping[str, float | None] = max(
-        (one for one in points if one["p99_ms"] is not None),
-        key=lambda one: one["p99_ms"] or 0,
-        default={},
-    )
+    known = [one for one in map(latency_of, tracks.values()) if one.get("p99_ms") is not None]
+    worst: Figures = max(known, key=lambda one: one["p99_ms"], default={})
     return {
         **{name: total(name) for name in ("sessions", "tracks", "queued", "in_flight")},
         **{name: total(name) for name in ("objects_s", "bits_s", "dropped_s")},

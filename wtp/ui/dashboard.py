@@ -11,7 +11,15 @@ from wtp.ui.common import UNKNOWN, bits, clean, counted, ms, seconds
 from wtp.ui.dashboard_hops import hops
 from wtp.ui.dashboard_lines import cell, chart, spark
 from wtp.ui.dashboard_panes import clock_time, panes
-from wtp.ui.dashboard_tracks import Look, chosen, ends_of, latency_of, tracks
+from wtp.ui.dashboard_tracks import (
+    TRENDS,
+    Look,
+    chosen,
+    ends_of,
+    latency_of,
+    tracks,
+    trend_key,
+)
 
 Snapshot = dict[str, Any]
 
@@ -50,6 +58,7 @@ def line(snapshot: Snapshot) -> str:
         f"{cell(whole['objects_s'], 1)} objects/s",
         bits(whole["bits_s"]),
         f"queue {cell(whole['queued'], 0)}",
+        *(f"lag {cell(one['backlog'], 0)}" for one in snapshot["brokers"][:1]),
         f"latency {_worst(snapshot)}",
         f"dropped {_dropped(snapshot)}",
     ]
@@ -66,7 +75,7 @@ def _broker(snapshot: Snapshot) -> str:
         return "broker GONE" if one["state"] == "gone" else "broker asked"
     if not one["healthy"]:
         return "broker UNHEALTHY"
-    return f"broker ok {ms(one['health_ms'])} lag {cell(one['backlog'], 0)}"
+    return f"broker ok {ms(one['health_ms'])}"
 
 
 def _worst(snapshot: Snapshot) -> str:
@@ -105,16 +114,25 @@ def head(snapshot: Snapshot, look: Look, width: int) -> RenderableType:
     traffic.append(f" {cell(whole['objects_s'], 1)} objects/s  ")
     traffic.append(spark(history.get("bits_s") or [], room), style="cyan")
     traffic.append(f" {bits(whole['bits_s'])}")
-    name = chosen(snapshot, look)
+    latency = _latency_line(snapshot, chosen(snapshot, look), room)
+    return Group(*(_one_line(text) for text in (*lines, traffic, latency)))
+
+
+def _latency_line(snapshot: Snapshot, name: str, room: int) -> Text:
+    """The chosen track's latency: percentiles of each second, else the newest object's."""
     row = snapshot["tracks"].get(name) or {}
     past = (snapshot.get("track_history") or {}).get(name) or {}
     figures = latency_of(row)
-    latency = Text("latency  ")
-    for key in ("p50", "p99"):
-        latency.append(spark(past.get(f"{key}_ms") or [], room), style="magenta")
-        latency.append(f" {key} {ms(figures.get(f'{key}_ms'))}  ")
-    latency.append(ends_of(row), style="dim")
-    return Group(*(_one_line(text) for text in (*lines, traffic, latency)))
+    text = Text("latency  ")
+    if figures.get("over") == "start":
+        text.append(spark(past.get("last_ms") or [], room), style="magenta")
+        text.append(f" newest {ms(figures.get('last_ms'))}  since its start")
+        text.append(f" p50 {ms(figures.get('p50_ms'))} p99 {ms(figures.get('p99_ms'))}  ")
+    else:
+        for key in ("p50", "p99"):
+            text.append(spark(past.get(f"{key}_ms") or [], room), style="magenta")
+            text.append(f" {key} {ms(figures.get(f'{key}_ms'))}  ")
+    return text.append(ends_of(row), style="dim")
 
 
 def _title(snapshot: Snapshot, look: Look) -> Text:
@@ -177,8 +195,8 @@ def once(snapshot: Snapshot, width: int) -> RenderableType:
     count = len(snapshot["tracks"]) + 1
     return Group(
         Text(line(snapshot)),
-        tracks(snapshot, look, width, count),
-        hops(snapshot, chosen(snapshot, look), width),
+        tracks(snapshot, look, width, count, trend=False),
+        hops(snapshot, chosen(snapshot, look)),
         panes(snapshot),
     )
 
@@ -193,12 +211,13 @@ def alone(snapshot: Snapshot, track: str, width: int) -> RenderableType:
     """
     past = (snapshot.get("track_history") or {}).get(track) or {}
     row = snapshot["tracks"].get(track) or {}
-    parts: list[RenderableType] = [hops(snapshot, track, width)]
-    for key, title, style in (
-        ("p99_ms", f"{ends_of(row)} p99, most", "magenta"),
+    key = trend_key(row)
+    parts: list[RenderableType] = [hops(snapshot, track)]
+    for series, title, style in (
+        (key, f"{ends_of(row)}, {TRENDS[key]}, ms, most", "magenta"),
         ("objects_s", "objects/s, most", "cyan"),
     ):
-        values = past.get(key) or []
+        values = past.get(series) or []
         most = max((value for value in values if value is not None), default=None)
         parts.append(Text(f"{title} {cell(most)}", style="dim"))
         parts.append(Text("\n".join(chart(values, min(width, 120), CHART_ROWS)), style=style))

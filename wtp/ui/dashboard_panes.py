@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wtp.ui.common import UNKNOWN, bits, clean, ms, seconds, size
-from wtp.ui.dashboard_lines import add_row, cell
+from wtp.ui.dashboard_lines import add_row, brief_bits, cell
 from wtp.ui.dashboard_tracks import NONE
 
 Snapshot = dict[str, Any]
@@ -25,14 +25,12 @@ def clock_time(since: str) -> str:
 
 
 def presence(one: Snapshot) -> Text:
-    """`up`, or since when it does not answer."""
+    """`up`, or for how long it has not answered."""
     state = one.get("state")
     if state == "up":
         return Text("up", style="green")
     if state == "gone":
-        return Text(
-            f"GONE since {clock_time(one['since'])}, {seconds(one['since_s'])}", style="bold red"
-        )
+        return Text(f"GONE {seconds(one['since_s'])}", style="bold red")
     return Text("asked", style="dim")
 
 
@@ -50,13 +48,12 @@ def routers(snapshot: Snapshot) -> Table:
             clean(one["url"]),
             presence(one) if gone or one["status"] == "ok" else Text(clean(one["status"])),
             *(cell(one[key], 0) for key in ("sessions", "objects_s")),
-            bits(one["bits_s"]),
+            brief_bits(one["bits_s"]),
             cell(one["queued"], 0),
             _receipt(one, gone=gone),
             Text(broker, style="bold red" if broker == "DOWN" else ""),
         )
-        for name, note in _remarks(one):
-            add_row(table, Text(f"  {clean(name)}: {clean(note)}", style="yellow"))
+        _why(table, one)
     return table
 
 
@@ -67,7 +64,7 @@ def _receipt(one: Snapshot, *, gone: bool) -> str:
 
 def _remarks(one: Snapshot) -> Iterator[tuple[str, str]]:
     if one["problem"]:
-        yield "no answer", one["problem"]
+        yield f"no answer since {clock_time(one['since'])}", one["problem"]
     yield from (one.get("notes") or {}).items()
 
 
@@ -86,8 +83,7 @@ def brokers(snapshot: Snapshot) -> Table:
             cell(one["backlog"], 0),
             size(one["storage_bytes"]),
         )
-        if one["problem"]:
-            add_row(table, Text(f"  no answer: {clean(one['problem'])}", style="yellow"))
+        _why(table, one)
         topics = sorted(one["by_topic"].items(), key=lambda item: (-item[1]["in_s"], item[0]))
         for name, topic in topics[:MAX_ROWS]:
             add_row(
@@ -101,6 +97,11 @@ def brokers(snapshot: Snapshot) -> Table:
             )
         _more(table, len(topics), "topic")
     return table
+
+
+def _why(table: Table, one: Snapshot) -> None:
+    for name, note in _remarks(one):
+        add_row(table, Text(f"  {clean(name)}: {clean(note)}", style="yellow"))
 
 
 def _slowest(topic: Snapshot) -> str:
@@ -126,11 +127,12 @@ def processes(snapshot: Snapshot) -> Table:
             f"{clean(one['role'])} {one['pid']}{room}",
             presence(one) if not up or not one["does"] else Text(clean(one["does"])),
             cell(one["objects_s"], 1, missing=missing),
-            bits(one["bits_s"]) if one["bits_s"] is not None else missing,
+            brief_bits(one["bits_s"], missing=missing),
             cell(one["queued"], 0, missing=missing),
             *(cell(latency.get(key), missing=missing) for key in ("p50_ms", "p99_ms")),
             dropped,
         )
+        _why(table, one)
     _more(table, len(snapshot["processes"]), "process")
     return table
 

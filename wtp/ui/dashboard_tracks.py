@@ -72,6 +72,15 @@ def ends_of(row: Row) -> str:
     return "publish->receipt" if row.get("receipt") else UNKNOWN
 
 
+TRENDS = {"p99_ms": "p99 of each second", "last_ms": "newest object"}
+"""Series that a track's line of history may show."""
+
+
+def trend_key(row: Row) -> str:
+    """Which of them: the newest object's latency where percentiles are since the start."""
+    return "last_ms" if latency_of(row).get("over") == "start" else "p99_ms"
+
+
 def _cell(digits: int) -> Callable[[float | None, str], str]:
     return lambda value, missing: cell(value, digits, missing=missing)
 
@@ -117,7 +126,9 @@ def chosen(snapshot: Snapshot, look: Look) -> str:
     return look.chosen if look.chosen in names else next(iter(names), "")
 
 
-def tracks(snapshot: Snapshot, look: Look, width: int, height: int) -> Table | Text:
+def tracks(
+    snapshot: Snapshot, look: Look, width: int, height: int, *, trend: bool = True
+) -> Table | Text:
     """The table of tracks.
 
     Args:
@@ -125,6 +136,7 @@ def tracks(snapshot: Snapshot, look: Look, width: int, height: int) -> Table | T
         look: What is chosen and how it is sorted.
         width: Characters there are.
         height: Lines there are, the head included; the chosen track is always among them.
+        trend: Show histories where there is room.
     """
     rows = ordered(snapshot, look)
     if not rows:
@@ -134,10 +146,9 @@ def tracks(snapshot: Snapshot, look: Look, width: int, height: int) -> Table | T
     place = next(index for index, row in enumerate(rows) if row[0] == name)
     room = max(1, height - 1)
     first = min(max(0, place - room // 2), max(0, len(rows) - room))
-    shown, trend, columns = rows[first : first + room], 0, _fitting(width)
+    shown, columns = rows[first : first + room], _fitting(width)
     left = width - sum(column.width + 1 for column in columns)
-    if left > MIN_NAME + 30:
-        trend = min(TREND_WIDTH, left - 36)
+    past = min(TREND_WIDTH, left - 36) if trend and left > MIN_NAME + 30 else 0
     head = f"track {place + 1} of {len(rows)}" + _arrow(look, "track")
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim", width=width)
     table.add_column(head, no_wrap=True, overflow="ellipsis", ratio=1)
@@ -146,12 +157,12 @@ def tracks(snapshot: Snapshot, look: Look, width: int, height: int) -> Table | T
         table.add_column(
             Text(title, overflow="crop"), justify="right", no_wrap=True, width=column.width
         )
-    if trend:
-        table.add_column("p99", no_wrap=True, width=trend)
+    if past:
+        table.add_column("latency", no_wrap=True, width=past)
     for track, row in shown:
         history = (snapshot.get("track_history") or {}).get(track) or {}
         cells = [clean(track), *(_text(column, row) for column in columns)]
-        cells += [spark(history.get("p99_ms") or [], trend)] if trend else []
+        cells += [spark(history.get(trend_key(row)) or [], past)] if past else []
         add_row(table, *cells, style="reverse" if track == name else _style(row))
     return table
 
