@@ -59,7 +59,7 @@ RULES = (
     Rule(VIDEO, VIDEO, "p99_of_sent_ms", "ms", False, False, "p99 of all sent; lost = never"),
     Rule(AUDIO, AUDIO, "p95_of_sent_ms", "ms", False, False, "p95 of all sent; lost = never"),
     Rule(CHAT, AUDIO, "p99_of_sent_ms", "ms", False, True, "p99 of audio; reliable only"),
-    Rule(ONE_OFF, ONE_OFF, "handshake_ms", "ms", False, True, "new connection to answer; reliable only"),
+    Rule(ONE_OFF, ONE_OFF, "handshake_ms", "ms", False, True, "first answer; reliable only"),
     Rule(FILE, FILE, "mb_per_s", "MB/s", True, True, "MB/s; reliable only"),
 )  # fmt: skip
 
@@ -141,8 +141,8 @@ def summary(
                 ]
                 if rounds:
                     label = f"{rival.title}, {use}, {link}"
-                    known = {"label": label, "protocol": rival.title, "use": use, "link": link}
-                    known |= {"reliable": rival.reliable}
+                    known: dict[str, Any] = {"label": label, "protocol": rival.title}
+                    known |= {"use": use, "link": link, "reliable": rival.reliable}
                     series.append(known | over_rounds(rounds))
     return {
         "protocols": _table(rivals, links, series),

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from wtp.bench.ranges import Range
-from wtp.cli import bench_glass, bench_media
+from wtp.cli import bench_compare, bench_glass, bench_load, bench_media
 from wtp.cli.bench_common import (
     Bench,
     Bitrate,
@@ -206,3 +206,5 @@ def transport(
 
 app.add_typer(bench_media.app)
 app.add_typer(bench_glass.app)
+app.add_typer(bench_load.app)
+app.add_typer(bench_compare.app)
