@@ -127,9 +127,9 @@ async def _watch(path: LocalPath, config: dict[str, Any]) -> dict[str, Any]:
     router = path.processes["router"].last
     consumer = await path.processes["consume"].stop() or {}
     return {
+        **_latencies(consumer),
         "from": "capture",
         "to": "receipt at the consumer",
-        **_latencies(consumer),
         **_account(publisher, router, consumer),
         "cpu_s": used,
         "router_cpu_s_per_1000": round(used.get("router", 0.0) * 1000 / objects, 3),
