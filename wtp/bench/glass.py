@@ -89,9 +89,10 @@ class Eyes:
                 self.unreadable += 1
             elif item.live:
                 self.anchor_us = item.receive_us - item.message.receive_monotonic_us
-                took_us = self.anchor_us + monotonic_us() - drawn_us
+                now_us = monotonic_us()
+                took_us = self.anchor_us + now_us - drawn_us
                 self.latency.add(took_us)
-                self.timeline.add(drawn_us - self.anchor_us, took_us)
+                self.timeline.add(now_us, took_us)
         return ""
 
     def reset(self) -> None:

@@ -144,7 +144,7 @@ def _count(sight: Sight, at_us: int, drawn_us: int | None, before_us: int, new: 
         sight.period.add(at_us - before_us)
     if new and drawn_us is not None:
         sight.latency.add(at_us - drawn_us)
-        sight.timeline.add(drawn_us, at_us - drawn_us)
+        sight.timeline.add(at_us, at_us - drawn_us)
 
 
 async def see(look: Look) -> dict[str, Any]:
