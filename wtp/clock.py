@@ -182,16 +182,19 @@ class OffsetEstimator:
     Exchanges that contradict each other mean that a clock stepped or halted. Then nothing is known
     until `RESYNC_EXCHANGES` that began later agree.
 
+    Args:
+        first: Exchanges that must agree before the first estimate.
+
     Attributes:
         exchanges: Plausible ones so far.
         resyncs: How often a known offset was thrown away.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 1) -> None:
         self.exchanges = self.resyncs = 0
         self._window: deque[_Exchange] = deque(maxlen=SAMPLES)
         self._since_us: int | None = None
-        self._missing = 1
+        self._missing = first
         self._at_us = self._low_us = self._high_us = 0
         self._slow: float = -MAX_DRIFT_PPM
         self._fast: float = MAX_DRIFT_PPM

@@ -114,10 +114,10 @@ def test_the_truth_lies_within_the_error_before_and_after_steps_of_either_clock(
         "publish", "--source", "testsrc", "--codec", "jpeg", "--size", "64x48", "--fps", "30",
         "--insecure", env=there.env, entry=ENTRY,
     )  # fmt: skip
-    publisher.event("ready", PATIENCE_S)
     consumer = stage.child(
-        "consume", "video", "--router", stage.router_url, env=here.env, entry=ENTRY
+        "consume", "video", "--wait", "--router", stage.router_url, env=here.env, entry=ENTRY
     )
+    publisher.event("ready", PATIENCE_S)
     consumer.event("ready", PATIENCE_S)
     first = more(here, OBJECTS)
 

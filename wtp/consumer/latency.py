@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from wtp.clock import (
+    RESYNC_EXCHANGES,
     ClockDomain,
     OffsetEstimator,
     Sleeps,
@@ -56,7 +57,8 @@ class ArrivalClock:
         now_us: Callable[[], int] = monotonic_us,
     ) -> None:
         self.boot_id = read_boot_id() if boot_id is None else boot_id
-        self.estimator = OffsetEstimator()
+        # The first exchange opens a connection: alone it bounds the offset badly.
+        self.estimator = OffsetEstimator(RESYNC_EXCHANGES)
         self.router: ClockDomain | None = None
         """Domain of the router that is measured, from its last answer."""
         self.needed = False
