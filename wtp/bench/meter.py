@@ -27,11 +27,16 @@ class Window:
     """What counts: objects of these instances that were due in `[from_us, to_us)`, monotonic µs.
 
     Objects before and behind are received, and not measured: the warm-up, mostly.
+
+    Attributes:
+        instances: Publisher runs; empty for all.
+        parts: Equal parts of the time whose percentiles are told one by one.
     """
 
     instances: frozenset[str] = frozenset()
     from_us: int = 0
     to_us: int = 0
+    parts: int = 1
     latency: Latency = field(default_factory=Latency)
     received: int = 0
     repeated: int = 0
@@ -41,14 +46,17 @@ class Window:
     last_heard_us: int = field(default_factory=monotonic_us)
     timeline: Timeline = field(default_factory=lambda: Timeline(0))
     _seqs: dict[str, int] = field(default_factory=dict)
+    _by_part: list[Latency] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.timeline = Timeline(self.from_us)
+        if self.parts > 1:
+            self._by_part = [Latency() for _ in range(self.parts)]
 
     def take(self, message: Received) -> None:
         """Count a message."""
         properties = message.properties
-        if properties.get("instance") not in self.instances:
+        if self.instances and properties.get("instance") not in self.instances:
             return
         at_us = self.last_heard_us = message.receive_monotonic_us
         seq = int(properties["seq"])
@@ -66,6 +74,9 @@ class Window:
             self.last_us = at_us
             self.latency.add(at_us - due_us)
             self.timeline.add(due_us, at_us - due_us)
+            if self._by_part:
+                part = (due_us - self.from_us) * self.parts // (self.to_us - self.from_us)
+                self._by_part[part].add(at_us - due_us)
 
     def figures(self) -> dict[str, Any]:
         """Keys as in `wtp.bench.result`, beside `received`, `repeated` and `unstamped`."""
@@ -75,6 +86,7 @@ class Window:
             "repeated": self.repeated,
             "unstamped": self.unstamped,
             "span_s": round((self.last_us - self.first_us) / 1e6, 3),
+            "parts": [part.snapshot() for part in self._by_part],
             "histogram": self.latency.encoded() if self.latency.n else None,
             "timeline": self.timeline.snapshot(),
         }
@@ -88,9 +100,9 @@ def due_monotonic_us(properties: Any) -> int | None:
 
 
 def run_meter(pipe: Connection, broker: BrokerSettings, topics: list[str]) -> None:
-    """Main of a meter process: `window INSTANCES FROM_US TO_US`, then `figures EXPECTED SILENCE_S`.
+    """Main of a meter process: `window INSTANCES FROM_US TO_US [PARTS]`, then `figures`.
 
-    The second waits until so many objects came, or none for that long.
+    `figures EXPECTED SILENCE_S` waits until so many objects came, or none for that long.
     """
     run_exact(_run(pipe, broker, topics))
 
@@ -114,8 +126,8 @@ async def _run(pipe: Connection, broker: BrokerSettings, topics: list[str]) -> N
     async def answer(word: str, *args: Any) -> Any:
         nonlocal window, cpu_s
         if word == "window":
-            instances, from_us, to_us = args
-            window, cpu_s = Window(frozenset(instances), from_us, to_us), time.process_time()
+            instances, *rest = args
+            window, cpu_s = Window(frozenset(instances), *rest), time.process_time()
             return "counting"
         expected, silence_s = args
         window.last_heard_us = monotonic_us()
