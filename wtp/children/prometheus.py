@@ -26,6 +26,7 @@ from wtp.metrics import BUCKETS_MS, Latency
 
 Values = Mapping[str, Any]
 Latencies = Callable[[], Mapping[str, Latency]]
+Families = Callable[[Values], Iterable[Metric]]
 
 MOST_TRACKS = 500
 """Tracks with series of their own; the sums count all."""
@@ -63,19 +64,23 @@ def text_of(role: str, collect: Callable[[], Iterable[Metric]]) -> Callable[[], 
 
 
 def exposition(
-    role: str, snapshot: Callable[[], dict[str, Any]], latencies: Latencies | None = None
+    role: str,
+    snapshot: Callable[[], dict[str, Any]],
+    latencies: Latencies | None = None,
+    families: Families | None = None,
 ) -> Callable[[], bytes]:
-    """What makes the text of GET /metrics of a command other than the router.
+    """What makes the text of GET /metrics of a command.
 
     Args:
         role: The command.
         snapshot: Its figures.
         latencies: Its histograms by hop, `total` beside them.
+        families: Makes metrics of its figures; by default what is known here of its role.
     """
-    families = _FAMILIES.get(role, _nothing)
+    make = families or _FAMILIES.get(role, _nothing)
 
     def collect() -> Iterator[Metric]:
-        yield from families(snapshot())
+        yield from make(snapshot())
         if latencies is not None:
             yield from hops(_NOUNS.get(role, role), latencies())
 
@@ -156,7 +161,7 @@ def _nothing(_: Values) -> Iterator[Metric]:
     yield from ()
 
 
-def _reader(noun: str) -> Callable[[Values], Iterator[Metric]]:
+def _reader(noun: str) -> Families:
     """Families of what reads objects: consume, replay, record."""
 
     def families(now: Values) -> Iterator[Metric]:
@@ -265,7 +270,7 @@ def _broker(now: Values) -> Iterator[Metric]:
 
 
 _NOUNS = {"consume": "consumer", "replay": "replayer", "record": "recorder"}
-_FAMILIES: dict[str, Callable[[Values], Iterator[Metric]]] = {
+_FAMILIES: dict[str, Families] = {
     **{role: _reader(noun) for role, noun in _NOUNS.items()},
     "publish": _publisher,
     "processor": _processor,

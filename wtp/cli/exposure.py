@@ -13,6 +13,7 @@ from wtp.config.schema import Settings
 from wtp.errors import WtpError
 
 if TYPE_CHECKING:
+    from wtp.children.prometheus import Families
     from wtp.metrics import Latency
 
 Snapshot = dict[str, Any]
@@ -32,6 +33,7 @@ class Exposure:
         child: Whether it has a parent, whose address in the environment may be taken already.
         served: The URL at which the role serves its figures by itself, out of its info.
         latencies: Its histograms by hop, `total` beside them.
+        families: Makes Prometheus metrics of its figures, where its name does not say how.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Exposure:
     child: bool = False
     served: Callable[[Snapshot], str] | None = None
     latencies: Latencies | None = None
+    families: Families | None = None
 
     @contextlib.asynccontextmanager
     async def around(self, snapshot: Callable[[], Snapshot], ready: Ready) -> AsyncIterator[Ready]:
@@ -75,7 +78,7 @@ class Exposure:
         from wtp.children.figures import serve_figures
         from wtp.children.prometheus import exposition
 
-        text = exposition(self.name, snapshot, self.latencies)
+        text = exposition(self.name, snapshot, self.latencies, self.families)
         try:
             return await stack.enter_async_context(serve_figures(listen, snapshot, text))
         except WtpError as error:

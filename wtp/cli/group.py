@@ -121,6 +121,7 @@ def invoke(args: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
+    errors_as_json(wanted=_asks_for_json(args))
     try:
         result = get_command(app).main(list(args), prog_name="wtp", standalone_mode=False)
     except KeyboardInterrupt:
@@ -138,6 +139,31 @@ def invoke(args: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+class _Form:
+    """How `complain` writes."""
+
+    as_json = False
+
+
+def errors_as_json(*, wanted: bool = True) -> None:
+    """Write errors as lines of the JSON log from now on, or as sentences."""
+    _Form.as_json = wanted
+
+
+def _asks_for_json(args: Sequence[str]) -> bool:
+    """Whether a command line or the environment wants JSON logs: its own faults are told so, too.
+
+    A profile that wants them is read later (`wtp.cli.options.load_settings`).
+    """
+    given = os.environ.get("WTP_LOG_FORMAT", "")
+    for word, following in zip(args, [*args[1:], ""], strict=True):
+        if word == "--log-format":
+            given = following
+        elif word.startswith("--log-format="):
+            given = word.partition("=")[2]
+    return given == "json"
+
+
 def report(error: BaseException) -> int:
     """Print an error as `error: sentence` and a line with the hint; WTP_DEBUG=1 adds where.
 
@@ -148,7 +174,7 @@ def report(error: BaseException) -> int:
     if os.environ.get("WTP_DEBUG"):
         traceback.print_exception(error, file=sys.stderr)
     if isinstance(cause, WtpError):
-        complain(cause.message, cause.hint)
+        complain(cause.message, cause.hint, cause.code)
         return cause.exit_code
     if isinstance(cause, KeyboardInterrupt):
         return INTERRUPTED
@@ -160,6 +186,7 @@ def report(error: BaseException) -> int:
     complain(
         f"Unexpected {type(cause).__name__}: {cause}",
         "This is a fault of wtp; WTP_DEBUG=1 shows where.",
+        "fault",
     )
     return 1
 
@@ -172,8 +199,11 @@ def leaf(error: BaseException) -> BaseException:
     return next((one for one in leaves if isinstance(one, WtpError)), leaves[0])
 
 
-def complain(sentence: str, hint: str = "") -> None:
+def complain(sentence: str, hint: str = "", code: str = "error") -> None:
     """Write `error: sentence` and the hint to stderr, red on a terminal, without controls."""
+    if _Form.as_json:
+        _complain_as_json(sentence, hint, code)
+        return
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     color = sys.stderr.isatty() and not plain
     start, end = ("\x1b[31m", "\x1b[0m") if color else ("", "")
@@ -182,6 +212,18 @@ def complain(sentence: str, hint: str = "") -> None:
         text += f"hint: {_plain(hint)}\n"
     try:
         sys.stderr.write(text)
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        discard(2)
+
+
+def _complain_as_json(sentence: str, hint: str, code: str) -> None:
+    from wtp.cli.logs import json_line
+    from wtp.clock import wall_us
+
+    line = json_line("error", "wtp", sentence, wall_us() / 1e6, code=code, hint=hint)
+    try:
+        sys.stderr.write(line + "\n")
         sys.stderr.flush()
     except (OSError, ValueError):
         discard(2)
@@ -211,5 +253,5 @@ def _usage(error: typer.TyperException) -> int:
         message = message.partition(", unable to parse")[0]
     if not message.endswith((".", "?", "!")):
         message += "."
-    complain(message, hint)
+    complain(message, hint, "usage")
     return error.exit_code

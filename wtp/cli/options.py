@@ -15,6 +15,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from wtp.cli.complete import rooms
+from wtp.cli.group import errors_as_json
 from wtp.config.keys import variables
 from wtp.config.load import load
 from wtp.config.schema import LoggingSettings, Settings, find
@@ -102,7 +103,10 @@ def load_settings(ctx: typer.Context, extra: Mapping[str, Any] | None = None) ->
     Raises:
         ConfigError: The profile, a variable or a value is wrong.
     """
-    return load(*sources(ctx, extra))
+    settings = load(*sources(ctx, extra))
+    if settings.logging.format == "json":
+        errors_as_json()
+    return settings
 
 
 def sources(

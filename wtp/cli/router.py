@@ -59,6 +59,7 @@ def router(
     """
     settings = load_settings(ctx)
     from wtp.config.reload import Reload
+    from wtp.router.exposition import families
     from wtp.router.run import LIVE, Router, served
     from wtp.ui.router import announce, line, summary
 
@@ -72,4 +73,5 @@ def router(
         line=line,
         summary=summary,
         served=served,
+        families=families,
     )

@@ -21,6 +21,8 @@ from wtp.config.schema import Settings
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from wtp.children.prometheus import Families
+
 FORCED_END_S = 3.0
 """Seconds that a second Ctrl-C leaves for cleaning up before the process ends hard."""
 QUIC_LOGS = ("quic", "http3")
@@ -59,6 +61,7 @@ def run_role(
     face: Face | None = None,
     served: Callable[[Snapshot], str] | None = None,
     latencies: Latencies | None = None,
+    families: Families | None = None,
 ) -> None:
     """Run a role to its end and leave with the right exit code.
 
@@ -80,6 +83,7 @@ def run_role(
         face: Replaces the terminal, lines or events, for a role that has the terminal itself.
         served: The URL at which the role serves its figures by itself, out of its info.
         latencies: Its histograms by hop, `total` beside them, for Prometheus.
+        families: Makes Prometheus metrics of its figures, where its name does not say how.
 
     Raises:
         WtpError: The role's own error, unless `child` (it went out as an event).
@@ -93,7 +97,9 @@ def run_role(
         child=child, quiet=quiet, output=output,
         announce=announce, line=line, screen=screen, summary=summary,
     )  # fmt: skip
-    exposure = Exposure(name, settings, child=child, served=served, latencies=latencies)
+    exposure = Exposure(
+        name, settings, child=child, served=served, latencies=latencies, families=families
+    )
     lines = JsonLines(face.log) if as_json else LogLines(face)
     with _logging(lines, log_level or settings.logging.level):
         code = asyncio.run(_drive(role, face, exposure))
