@@ -240,11 +240,13 @@ class OffsetEstimator:
         Args:
             now_us: Own time, as the exchanges' `t0_us` and `t3_us`.
         """
-        bounds = self.between(now_us, now_us)
-        if bounds is None:
+        if not self.known or (self._since_us is not None and now_us < self._since_us):
             return None
-        offset_us = sum(bounds) // 2
-        return Offset(offset_us, bounds[1] - offset_us)
+        age_s = (now_us - self._at_us) / 1e6
+        slow, fast = self._slow * age_s, self._fast * age_s
+        high_us = self._high_us + math.ceil(max(slow, fast))
+        offset_us = (self._low_us + math.floor(min(slow, fast)) + high_us) // 2
+        return Offset(offset_us, high_us - offset_us)
 
     def between(self, first_us: int, last_us: int) -> tuple[int, int] | None:
         """The least and the largest offset in a stretch of own time; None while unknown."""
