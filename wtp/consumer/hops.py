@@ -34,9 +34,15 @@ def hop_name(hop: Hop) -> str:
 
 
 class Way:
-    """The hops of a track, or of several together."""
+    """The hops of a track, or of several together.
+
+    Attributes:
+        clock_error_us: The largest bound on the error of a way from capture to receipt; None when
+            one was unknown.
+    """
 
     def __init__(self) -> None:
+        self.clock_error_us: int | None = 0
         self._hops: dict[Hop, Latency] = {}
 
     def add(self, item: Item) -> None:
@@ -62,6 +68,8 @@ class Way:
             if start >= 0:
                 self.count((start, place), at_us - start_us)
             start, start_us = place, at_us
+        if obj.capture_us is not None and start == RECEIVE:
+            self.clock_error_us = larger(self.clock_error_us, item.clock_error_us)
 
     def count(self, hop: Hop, value_us: int) -> None:
         """Count one hop of one object."""
@@ -72,6 +80,7 @@ class Way:
 
     def merge(self, other: Way) -> None:
         """Count all that another one has counted."""
+        self.clock_error_us = larger(self.clock_error_us, other.clock_error_us)
         for hop, theirs in other._hops.items():
             self._hops.setdefault(hop, Latency(COARSE_BITS)).merge(theirs)
 
@@ -120,6 +129,16 @@ class Way:
             for start, end in USUAL
             if not any(first < end and last > start for first, last in self._hops)
         ]
+
+
+def larger(one_us: int | None, other_us: int | None) -> int | None:
+    """The larger of two errors; one that is unknown makes both so."""
+    return None if one_us is None or other_us is None else max(one_us, other_us)
+
+
+def error_ms(error_us: int | None, *, known: bool) -> float | None:
+    """An error for a snapshot; None when it, or what it is an error of, is unknown."""
+    return error_us / 1000 if known and error_us is not None else None
 
 
 def _number(properties: Mapping[str, str], name: str) -> int | None:

@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable
 from typing import Any
 
-from wtp.consumer.hops import DECODE, RECEIVE, SHOW, TAKE, Way
+from wtp.consumer.hops import DECODE, RECEIVE, SHOW, TAKE, Way, error_ms
 from wtp.consumer.item import PUBLISH_TO_RECEIVE, Item, Seen
 from wtp.metrics import PERCENTILES, Latency
 
@@ -101,7 +101,6 @@ class TrackFigures:
         """Forget every latency counted so far."""
         self.total: Latency | None = None
         self.way = Way()
-        self.clock_error_us: int | None = 0
 
     def measure(self, item: Item, latency_us: int | None) -> None:
         """Count the way of a live object."""
@@ -111,7 +110,6 @@ class TrackFigures:
         if self.total is None:
             self.total = Latency()
         self.total.add(latency_us)
-        self.clock_error_us = _larger(self.clock_error_us, item.clock_error_us)
 
     def count(self, item: Item) -> None:
         """Take an object, without its latency."""
@@ -162,7 +160,7 @@ class TrackFigures:
             "silent_s": _silent_s(self.last_live_us, now_us),
             "last_ms": _fresh_ms(self.total, self.last_live_us, now_us),
             "latency": self.total.snapshot() if self.total else dict(NOTHING),
-            "clock_error_ms": _error_ms(self.clock_error_us, whole=whole),
+            "clock_error_ms": error_ms(self.way.clock_error_us, known=whole),
             "hops": self.way.snapshot(whole=whole),
         }
 
@@ -193,7 +191,6 @@ class Statistics:
         self.since_publish = Latency()
         self._gone_way = Way()
         self.unknown = 0
-        self.clock_error_us: int | None = 0
         for track in self._tracks.values():
             track.reset_latency()
 
@@ -250,7 +247,6 @@ class Statistics:
             self.unknown += 1
             return
         self.total.add(latency_us)
-        self.clock_error_us = _larger(self.clock_error_us, item.clock_error_us)
 
     def took(self, items: Iterable[Item], take_us: int) -> None:
         """Count how long objects waited for the output that has them now.
@@ -304,8 +300,8 @@ class Statistics:
             more entry, `PUBLISH_TO_RECEIVE`, which crosses two clocks; it counts into no total.
         """
         objects_s, bytes_s = self._rate.at(now_us)
-        order, whole = self.order, bool(self.total.n)
-        hops = self._way().snapshot(whole=whole)
+        order, way, whole = self.order, self._way(), bool(self.total.n)
+        hops = way.snapshot(whole=whole)
         if self.since_publish.n:
             hops[PUBLISH_TO_RECEIVE] = {**self.since_publish.snapshot(), "share": None}
         silent_s = _silent_s(self._last_live_us, now_us)
@@ -330,18 +326,9 @@ class Statistics:
                 "unknown": self.unknown,
                 "negative": self.total.negative,
             },
-            "clock_error_ms": _error_ms(self.clock_error_us, whole=whole),
+            "clock_error_ms": error_ms(way.clock_error_us, known=whole),
             "tracks": {name: track.snapshot(now_us) for name, track in self._tracks.items()},
         }
-
-
-def _larger(one_us: int | None, other_us: int | None) -> int | None:
-    """The larger of two errors; one that is unknown makes both so."""
-    return None if one_us is None or other_us is None else max(one_us, other_us)
-
-
-def _error_ms(error_us: int | None, *, whole: bool) -> float | None:
-    return error_us / 1000 if whole and error_us is not None else None
 
 
 def _fresh_ms(total: Latency | None, last_us: int | None, now_us: int) -> float | None:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wtp.ui.common import clean, counted, drops, ms, seconds
+from wtp.ui.waterfall import Waterfall
 
 Snapshot = dict[str, Any]
 
@@ -115,4 +116,12 @@ def summary(snapshot: Snapshot) -> RenderableType:
     lines += [Text(f"Not taken of {kind}: {drops(dropped)}.") for kind, dropped in left_out]
     if snapshot["publishers"]:
         lines.append(tracks(snapshot))
+    if latency and latency["n"] and "hops" in latency:
+        lines.append(waterfall(latency))
     return Group(*lines)
+
+
+def waterfall(latency: Snapshot) -> Waterfall:
+    """Where the time of pictures goes, from capture to show."""
+    hops = {"hops": latency["hops"], "capture_to_show": latency}
+    return Waterfall(hops, clock_error_ms=latency["clock_error_ms"])

@@ -74,7 +74,7 @@ COLUMNS = (
 
 def rows(
     hops: Mapping[str, Figures],
-    total: Figures,
+    total: Figures | None,
     shown: Figures | None = None,
     beside: Mapping[str, Figures] | None = None,
 ) -> list[Row]:
@@ -82,7 +82,7 @@ def rows(
 
     Args:
         hops: By name, in the order of the way, with `share`.
-        total: From capture to receipt.
+        total: From capture to receipt; None where that was not measured.
         shown: From capture to show, where pictures are shown.
         beside: Ways that are no part of the whole, such as `publish->receipt`.
     """
@@ -93,9 +93,10 @@ def rows(
         reached += share or 0.0
         if name.endswith("->receive"):
             received = reached
-    known = bool(total.get("n")) and received > 0
-    out.append(Row(TO_RECEIVE, total, None, received if known else None, whole=True))
-    if shown and shown.get("n"):
+    known = bool((total or shown or {}).get("n")) and received > 0
+    if total is not None:
+        out.append(Row(TO_RECEIVE, total, None, received if known else None, whole=True))
+    if shown and (shown.get("n") or total is None):
         out.append(Row(TO_SHOW, shown, None, 1.0 if known else None, whole=True))
     for name, figures in (beside or {}).items():
         out.append(Row(clean(name), figures, None, None))
@@ -175,7 +176,7 @@ class Waterfall:
     """The hops of a track, or of all tracks together, for a terminal of any width.
 
     Args:
-        latency: Has `hops`, and `total` from capture to receipt; perhaps `capture_to_show`.
+        latency: Has `hops`, and `total` from capture to receipt or `capture_to_show`, or both.
         title: What it is of; empty for none.
         clock_error_ms: Bound on the error of the total; None when unknown.
         beside: Ways that are no part of the whole, such as the broker's `publish->receipt`.
@@ -189,10 +190,12 @@ class Waterfall:
         clock_error_ms: float | None = None,
         beside: Mapping[str, Figures] | None = None,
     ) -> None:
-        self.rows = rows(latency["hops"], latency["total"], latency.get("capture_to_show"), beside)
+        total, shown = latency.get("total"), latency.get("capture_to_show")
+        self.rows = rows(latency["hops"], total, shown, beside)
         self.title = clean(title)
-        n = latency["total"].get("n") or 0
-        self.note = f"{TO_RECEIVE}: n {n}, clock error {ms(clock_error_ms)}"
+        n = (total or shown or {}).get("n") or 0
+        way = TO_SHOW if total is None else TO_RECEIVE
+        self.note = f"{way}: n {n}, clock error {ms(clock_error_ms)}"
 
     @classmethod
     def of_track(cls, name: str, track: Mapping[str, Any]) -> Waterfall:

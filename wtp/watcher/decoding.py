@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wtp.clock import monotonic_us
 from wtp.errors import MediaError
 from wtp.watcher.playout import Shot
 
@@ -20,6 +22,21 @@ if TYPE_CHECKING:
 MAX_HELD = 16
 """Decoded pictures that wait, as many as the most that H.264 reorders (ITU-T H.264, A.3.1)."""
 
+MOST_MOMENTS = 64
+"""Objects whose moments are remembered: more than a decoder and the pictures held can have."""
+
+
+@dataclass(slots=True)
+class Moments:
+    """When an object arrived, when its turn to be decoded came, and when it was decoded.
+
+    All CLOCK_MONOTONIC; `decode_us` is 0 before.
+    """
+
+    receive_us: int
+    take_us: int
+    decode_us: int = 0
+
 
 class Projector:
     """The decoder of one track and its pictures that are not yet due; for one thread.
@@ -27,11 +44,14 @@ class Projector:
     Attributes:
         lost: Objects of which no picture will be shown, since it was last set to 0.
         came: Capture times of the pictures that the last `feed` brought.
+        moments: Of the picture that was taken last; None when nothing is known about it.
     """
 
     def __init__(self) -> None:
         self.lost = 0
         self.came: list[int] = []
+        self.moments: Moments | None = None
+        self._moments: dict[int, Moments] = {}
         self._run = ("", "")
         self._decoder: VideoDecoder | None = None
         self._inside: list[int] = []
@@ -61,6 +81,9 @@ class Projector:
         self.came = []
         decoder = self._decoder_of(shot)
         heapq.heappush(self._inside, shot.capture_us)
+        while len(self._moments) >= MOST_MOMENTS:
+            del self._moments[next(iter(self._moments))]
+        self._moments[shot.capture_us] = Moments(shot.receive_us, monotonic_us())
         try:
             pictures = decoder.decode(shot.payload, capture_us=shot.capture_us)
         except MediaError:
@@ -94,6 +117,8 @@ class Projector:
             self.lost += 1
         if self._inside and self._inside[0] == picture.capture_us:
             heapq.heappop(self._inside)
+        if (moments := self._moments.get(picture.capture_us)) is not None:
+            moments.decode_us = monotonic_us()
         self.came.append(picture.capture_us)
         self._held.append(picture)
 
@@ -103,6 +128,8 @@ class Projector:
         while self._held and (self._held[0].capture_us or 0) <= captured_us:
             self.lost += newest is not None
             newest = self._held.popleft()
+        captured = newest.capture_us if newest else None
+        self.moments = None if captured is None else self._moments.pop(captured, None)
         return newest
 
     def clear(self) -> None:

@@ -36,6 +36,7 @@ class Shot:
         startable: Whether decoding can start with it.
         run: The publisher's run it comes from; another one has numbers of its own.
         live: Whether it was published after joining: only such ones tell of delays.
+        receive_us: When it arrived, CLOCK_MONOTONIC.
     """
 
     capture_us: int
@@ -45,6 +46,7 @@ class Shot:
     startable: bool
     run: str = ""
     live: bool = True
+    receive_us: int = 0
 
 
 class Reel:

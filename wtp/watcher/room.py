@@ -12,6 +12,7 @@ from typing import Any
 
 from wtp.clock import monotonic_us
 from wtp.config.schema import BrokerSettings, Settings
+from wtp.consumer.hops import Way, error_ms
 from wtp.consumer.item import Item
 from wtp.consumer.places import reach
 from wtp.consumer.ports import Broker, Directory
@@ -249,8 +250,9 @@ class Watcher:
 
         Returns:
             `state`, `publishers` as `Roster.snapshot` tells, `fps` and `shown` pictures, `latency`
-            from capture to show, `lip_sync_ms` of the publisher with most pictures, the `ledger` of
-            all objects, `speaker`, and `left_out` before the roster by kind and reason.
+            from capture to show with its hops and clock error, `lip_sync_ms` of the publisher with
+            most pictures, the `ledger` of all objects, `speaker`, and `left_out` before the roster
+            by kind and reason.
         """
         now_us = self._ended_us or monotonic_us()
         people = self.roster.snapshot() if self._last is None else self._last
@@ -264,12 +266,23 @@ class Watcher:
             "publishers": people,
             "shown": screen.shown if screen else 0,
             "fps": round(self._fps, 1),
-            "latency": screen.latency.snapshot() if screen else None,
+            "latency": _latency(screen, self.roster.way()) if screen else None,
             "lip_sync_ms": max(synced, key=lambda one: int(one["n"]), default=None),
             "ledger": self.roster.ledger().snapshot(),
             "speaker": _speaker(speaker),
             "left_out": reading.left_out() if reading else {},
         }
+
+
+def _latency(screen: Screen, way: Way) -> dict[str, Any]:
+    known = bool(screen.latency.n)
+    return {
+        "from": "capture",
+        "to": "show",
+        **screen.latency.snapshot(),
+        "hops": way.snapshot(whole=known),
+        "clock_error_ms": error_ms(way.clock_error_us, known=known),
+    }
 
 
 def _speaker(speaker: Speaker | None) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wtp.clock import monotonic_us
 from wtp.config.schema import WatchSettings
+from wtp.consumer.hops import Way, error_ms
 from wtp.consumer.item import Item, split_track
 from wtp.consumer.output import escape
 from wtp.consumer.playout import Delay, Timeline
@@ -49,6 +50,7 @@ class Track:
         size: Of its pictures, once one was decoded.
         buffered_us: How long its objects wait for their time, smoothed.
         live: Whether what is seen of it was published after joining.
+        way: Where the time of its pictures goes, from capture to show.
     """
 
     def __init__(self, name: str, content_type: str) -> None:
@@ -61,6 +63,7 @@ class Track:
         self.size = (0, 0)
         self.buffered_us = 0
         self.live = False
+        self.way = Way()
 
     @property
     def codec(self) -> str:
@@ -129,6 +132,7 @@ class Roster:
         self.publishers: dict[str, Publisher] = {}
         self.ended = Ledger()
         self.lock = threading.Lock()
+        self._left = Way()
         self._picture_cost_us, self._sound_cost_us = picture_cost_us, sound_cost_us
         self._decoder = decoder
         self._voices: tuple[Voice, ...] = ()
@@ -201,10 +205,12 @@ class Roster:
             seq = item.obj.seq if item.obj else None
             shot = Shot(
                 capture_us, payload, track.content_type, seq, item.startable, item.instance,
-                item.live,
+                item.live, item.message.receive_monotonic_us,
             )  # fmt: skip
             with self.lock:
                 track.reel.put(shot)
+                if item.live:
+                    track.way.add(item)
         return ""
 
     def mix(self, count: int, play_at_us: int) -> Samples | None:
@@ -253,6 +259,7 @@ class Roster:
         del publisher.tracks[track.name]
         self._end_voice(track)
         if track.reel is not None:
+            self._left.merge(track.way)
             track.reel.clear("stopped")
             ledger = track.reel.ledger
             ledger.drop("stopped", ledger.in_flight)  # what the screen has taken and not shown
@@ -276,11 +283,24 @@ class Roster:
                         total.add(part.ledger)
         return total
 
+    def way(self) -> Way:
+        """Where the time of all pictures goes."""
+        way = Way()
+        with self.lock:
+            way.merge(self._left)
+            for publisher in self.publishers.values():
+                for track in publisher.tracks.values():
+                    way.merge(track.way)
+        return way
+
     def snapshot(self) -> list[dict[str, Any]]:
         """A row per publisher: its delay, lip sync and tracks; None where nothing is known."""
         now_us = monotonic_us()
         with self.lock:
-            people = [(one, list(one.tracks.values())) for one in self.publishers.values()]
+            people = [
+                (one, [(track, _hops(one, track)) for track in one.tracks.values()])
+                for one in self.publishers.values()
+            ]
         return [
             {
                 "name": publisher.name,
@@ -290,10 +310,20 @@ class Roster:
                 "heard_ms": _ms(publisher.heard_us(now_us)),
                 "late": publisher.delay.late,
                 "lip_sync_ms": publisher.sync.snapshot(),
-                "tracks": {track.name: _track(track) for track in tracks},
+                "tracks": {track.name: {**_track(track), **hops} for track, hops in tracks},
             }
             for publisher, tracks in people
         ]
+
+
+def _hops(publisher: Publisher, track: Track) -> dict[str, Any]:
+    if track.reel is None:
+        return {}
+    known = publisher.timeline.known
+    return {
+        "hops": track.way.snapshot(whole=known),
+        "clock_error_ms": error_ms(track.way.clock_error_us, known=known),
+    }
 
 
 def _track(track: Track) -> dict[str, Any]:

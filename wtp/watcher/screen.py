@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from wtp.clock import monotonic_us
+from wtp.consumer.hops import DECODE, RECEIVE, SHOW, TAKE
 from wtp.errors import MediaError
 from wtp.metrics import Latency
 from wtp.watcher.decoding import Projector
@@ -266,7 +267,12 @@ class Screen:
             self.shown += 1
             if track.live:
                 self._measure(publisher, now_us - (picture.capture_us or now_us), now_us)
+            moments = self._projectors[track.name].moments
             with self._roster().lock:
+                if track.live and moments is not None and moments.decode_us:
+                    track.way.count((RECEIVE, TAKE), moments.take_us - moments.receive_us)
+                    track.way.count((TAKE, DECODE), moments.decode_us - moments.take_us)
+                    track.way.count((DECODE, SHOW), now_us - moments.decode_us)
                 if track.reel is not None:
                     track.reel.ledger.deliver()
         if fresh:
