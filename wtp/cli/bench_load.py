@@ -25,6 +25,10 @@ Generators = Annotated[
 RateEach = Annotated[float, typer.Option("--rate", help="Objects a second.", min=0.1)]
 
 
+MOST_PER_S = 1e6
+"""Rates from here on are a slip of the pen."""
+
+
 def parse_share(text: str | float) -> float:
     """Read a share: `1%`, `0.5%` or `0`; 0 to 1 is returned.
 
@@ -72,7 +76,7 @@ def parse_rates(text: str) -> list[float]:
             points = parse(word, float).points
         except (ValueError, UsageError):
             points = ()
-        if not points or min(points) <= 0:
+        if not points or not all(0 < point < MOST_PER_S for point in points):
             raise typer.BadParameter(
                 f"{word!r} is no rate; write flat-out, 500, or 500:4000:4 for a ramp."
             )
