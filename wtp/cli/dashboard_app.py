@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from rich.console import RenderableType
+from rich.text import Text
 from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
@@ -20,6 +22,7 @@ from wtp.dashboard.run import Dashboard
 from wtp.errors import WtpError
 from wtp.ui import dashboard as ui
 from wtp.ui.dashboard_hops import hops
+from wtp.ui.dashboard_lines import flat
 from wtp.ui.dashboard_panes import panes
 from wtp.ui.dashboard_tracks import SORTS, Look, chosen, ordered, tracks
 
@@ -86,6 +89,8 @@ class DashboardApp(App[int]):
         self._held: Snapshot | None = None
         self._held_since_s = 0.0
         self._one = self._helps = False
+        self._drawn: dict[str, Text] = {}
+        self._paned = (0, 0)
         self.snapshot = take()
 
     def compose(self) -> ComposeResult:
@@ -116,30 +121,44 @@ class DashboardApp(App[int]):
         self._paint()
 
     def _paint(self) -> None:
+        if not self.query("#keys"):  # not yet composed, or on the way out
+            return
         width, height = self.size
         look = self._now()
-        body, head = self.query_one("#body"), self.query_one("#head", Static)
         narrow = width < ui.NARROW or height < 10
-        body.set_class(narrow or self._helps, "hidden")
+        self.query_one("#body").set_class(narrow or self._helps, "hidden")
         self.query_one("#keys").set_class(narrow, "hidden")
         if narrow:
-            head.update(ui.tiny(self.snapshot, look))
-            return
-        if self._helps:
-            head.update(ui.help_page())
-            return
+            self._put("head", ui.tiny(self.snapshot, look), width)
+        elif self._helps:
+            self._put("head", ui.help_page(), width)
+        else:
+            self._paint_panes(look, width, height)
+
+    def _paint_panes(self, look: Look, width: int, height: int) -> None:
         wide = width >= WIDE
-        body.set_class(wide, "wide")
-        head.update(ui.head(self.snapshot, look, width))
+        self.query_one("#body").set_class(wide, "wide")
+        self._put("head", ui.head(self.snapshot, look, width), width)
         gone = sum(one["state"] == "gone" for one in self.snapshot["routers"])
         rows = self._rows(height - 4 - gone, wide=wide)
         left = width // 2 if wide else width
-        self.query_one("#tracks", Static).update(tracks(self.snapshot, look, left, rows))
+        self._put("tracks", tracks(self.snapshot, look, left, rows), left)
         name = chosen(self.snapshot, look)
         one = ui.alone(self.snapshot, name, left) if self._one else hops(self.snapshot, name)
-        self.query_one("#hops", Static).update(one)
-        self.query_one("#right").set_class(self._one and not wide, "hidden")
-        self.query_one("#others", Static).update(panes(self.snapshot))
+        self._put("hops", one, left)
+        hidden = self._one and not wide
+        self.query_one("#right").set_class(hidden, "hidden")
+        room = width - left - 3 if wide else width - 1
+        if not hidden and self._paned != (id(self.snapshot), room):
+            self._paned = (id(self.snapshot), room)
+            self._put("others", panes(self.snapshot), room)
+
+    def _put(self, pane: str, what: RenderableType, width: int) -> None:
+        """Draw a pane, unless it would look as before."""
+        text = flat(what, width)
+        if text != self._drawn.get(pane):
+            self._drawn[pane] = text
+            self.query_one(f"#{pane}", Static).update(text)
 
     def _rows(self, height: int, *, wide: bool) -> int:
         """Lines of the table of tracks: what the rest leaves, all where there is room."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import StringIO
 from math import isfinite
 
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -79,6 +81,22 @@ def brief_bits(per_second: float | None, *, missing: str = UNKNOWN) -> str:
         if per_second >= 0.9995 * size:
             return f"{per_second / size:.3g}{letter}"
     return f"{per_second:.0f}"
+
+
+def flat(what: RenderableType, width: int) -> Text:
+    """Something drawn once, as text with styles: cheap to show again and to measure.
+
+    Args:
+        what: What is drawn.
+        width: Characters of a line; longer lines are cut.
+    """
+    console = Console(file=StringIO(), width=max(1, width), color_system="truecolor")
+    text = Text(no_wrap=True, overflow="crop", end="")
+    for number, line in enumerate(console.render_lines(what, pad=False)):
+        text.append("\n" if number else "")
+        for segment in line:
+            text.append(segment.text, segment.style)
+    return text
 
 
 def add_row(table: Table, *cells: str | Text, style: str = "") -> None:
