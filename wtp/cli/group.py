@@ -202,7 +202,7 @@ def leaf(error: BaseException) -> BaseException:
 def complain(sentence: str, hint: str = "", code: str = "error") -> None:
     """Write `error: sentence` and the hint to stderr, red on a terminal, without controls."""
     if _Form.as_json:
-        _complain_as_json(sentence, hint, code)
+        _write(_json("error", sentence, code=code, hint=hint))
         return
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     color = sys.stderr.isatty() and not plain
@@ -210,20 +210,24 @@ def complain(sentence: str, hint: str = "", code: str = "error") -> None:
     text = f"{start}error:{end} {_plain(sentence)}\n"
     if hint:
         text += f"hint: {_plain(hint)}\n"
-    try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-    except (OSError, ValueError):
-        discard(2)
+    _write(text)
 
 
-def _complain_as_json(sentence: str, hint: str, code: str) -> None:
+def remark(sentence: str) -> None:
+    """Write `note: sentence` to stderr."""
+    _write(_json("info", sentence) if _Form.as_json else f"note: {_plain(sentence)}\n")
+
+
+def _json(level: str, sentence: str, **more: str) -> str:
     from wtp.cli.logs import json_line
     from wtp.clock import wall_us
 
-    line = json_line("error", "wtp", sentence, wall_us() / 1e6, code=code, hint=hint)
+    return json_line(level, "wtp", sentence, wall_us() / 1e6, **more) + "\n"
+
+
+def _write(text: str) -> None:
     try:
-        sys.stderr.write(line + "\n")
+        sys.stderr.write(text)
         sys.stderr.flush()
     except (OSError, ValueError):
         discard(2)

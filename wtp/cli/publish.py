@@ -157,7 +157,8 @@ def _run(
     role: Role, says: Any, settings: Settings, *, typing: bool, child: bool, quiet: bool
 ) -> None:
     """Run it; somebody who types lines at a terminal is not disturbed by a status line."""
-    typing = typing and sys.stdin.isatty() and not child
+    at_terminal = sys.stdin.isatty() and settings.logging.format == "text"
+    typing = typing and at_terminal and not child
     if typing:
         sys.stderr.write("Type lines; Enter sends one, Ctrl-D ends.\n")
     try:

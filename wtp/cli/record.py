@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from wtp.cli import reading
+from wtp.cli.group import remark
 from wtp.cli.options import (
     Admin,
     Broker,
@@ -131,7 +131,7 @@ def record(
     moments = [read_moment(text, now_us) if text else None for text in (start, end)]
     for moment in moments:
         if moment is not None and moment.note and not quiet:
-            sys.stderr.write(f"note: {moment.note}\n")
+            remark(moment.note)
     wanted = tuple(kinds or (KINDS if not chat else ()))
     request = RecordRequest(
         path=output,

@@ -12,6 +12,7 @@ import typer
 
 from wtp.cli import reading
 from wtp.cli.complete import rooms, topics
+from wtp.cli.group import remark
 from wtp.cli.options import (
     Admin,
     Broker,
@@ -160,7 +161,7 @@ def replay(
     )
     for moment in moments:
         if moment.note and not quiet:
-            sys.stderr.write(f"note: {moment.note}\n")
+            remark(moment.note)
     replayer = Replayer(
         settings, request, where.sink(settings, request, lambda: brief(), child=child, files=count)
     )
