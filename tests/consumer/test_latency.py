@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from aiohttp import web
@@ -203,7 +203,9 @@ def test_the_clock_lies_beside_the_session_endpoint() -> None:
 
 
 @contextlib.asynccontextmanager
-async def measured(clock: ArrivalClock, ahead_us: int) -> AsyncIterator[list[int]]:
+async def measured(
+    clock: ArrivalClock, ahead_us: int, note: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[list[int]]:
     """Measure a router whose clock is ahead; yields when it was asked."""
     asked: list[int] = []
 
@@ -217,7 +219,8 @@ async def measured(clock: ArrivalClock, ahead_us: int) -> AsyncIterator[list[int
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    task = asyncio.create_task(measure(clock, f"http://127.0.0.1:{runner.addresses[0][1]}/wt"))
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/wt"
+    task = asyncio.create_task(measure(clock, url, note=note))
     try:
         async with asyncio.timeout(60):
             yield asked
@@ -275,3 +278,22 @@ async def test_a_router_that_does_not_answer_is_said_when_it_is_needed() -> None
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert "latency is unknown" in said[0]
+    assert "no connection to 127.0.0.1:9" in said[0]
+    assert "object at" not in said[0]
+
+
+async def test_a_router_that_the_objects_do_not_come_from_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "STEADY_PAUSE_S", 0.001)
+    said: list[str] = []
+    clock = ArrivalClock("boot-2")
+    async with measured(clock, 0, said.append) as asked:
+        while not said:
+            assert clock.arrival("boot-9:17", monotonic_us()) == (None, None)
+            await asyncio.sleep(0.005)
+        mark = len(asked)
+        while len(asked) < mark + 2:
+            await asyncio.sleep(0.005)
+    assert len(said) == 1
+    assert "--router" in said[0]

@@ -65,6 +65,8 @@ class ArrivalClock:
         """Whether stamps of another machine start were met."""
         self.hurry = asyncio.Event()
         """Set when the router must be asked at once."""
+        self.stranger = False
+        """Whether the last stamps come from another machine start than the measured router's."""
         self._sleeps = sleeps or Sleeps()
         self._now_us = now_us
         self._base_us = wall_us() - now_us()
@@ -112,7 +114,8 @@ class ArrivalClock:
         if not self.needed:
             self.needed = True
             self.hurry.set()
-        if self.router is None or not domain.same_start(self.router.boot_id):
+        self.stranger = self.router is not None and not domain.same_start(self.router.boot_id)
+        if self.router is None or self.stranger:
             self._state = "unknown"
             return None, None
         self._look()
@@ -196,12 +199,13 @@ async def measure(
         router: URL of the router.
         trust: How its certificate is checked, as aiohttp's `ssl`.
         now_us: Own CLOCK_MONOTONIC.
-        note: Is told once when the router is needed and does not answer, and when it does again.
+        note: Is told once when the router is needed and does not answer, and when it does again;
+            and once that it is not the router that the stamps come from.
     """
     from aiohttp import ClientSession, ClientTimeout
 
     url = clock_url(router)
-    quick, resyncs, away = QUICK_EXCHANGES, 0, False
+    quick, resyncs, away, strange = QUICK_EXCHANGES, 0, False, False
     async with ClientSession(timeout=ClientTimeout(total=TIMEOUT_S)) as session:
         while True:
             clock.hurry.clear()
@@ -213,6 +217,12 @@ async def measure(
             if away and not problem:
                 note("The router's clock answers.")
                 away = False
+            if clock.stranger and not strange:
+                note(
+                    "The router whose clock is measured runs on another machine than the one that"
+                    " the objects come from: latency is unknown. Give that one's URL to --router."
+                )
+                strange = True
             if resyncs != clock.estimator.resyncs:
                 resyncs, quick = clock.estimator.resyncs, QUICK_EXCHANGES
             await _pause(clock, quick=bool(quick) and not problem)
@@ -239,7 +249,7 @@ async def _exchange(
     now_us: Callable[[], int],
 ) -> str:
     """Ask once; returns what went wrong, or ""."""
-    from aiohttp import ClientError, ServerFingerprintMismatch
+    from aiohttp import ClientConnectorError, ClientError, ServerFingerprintMismatch
 
     try:
         t0_us = now_us()
@@ -252,7 +262,11 @@ async def _exchange(
         clock.answer(domain, t0_us, int(body["now_us"]), t3_us)
     except ServerFingerprintMismatch as error:
         return f"its certificate has the hash {error.got.hex()}, not the one that is trusted"
-    except (ClientError, OSError, TimeoutError) as error:
+    except TimeoutError:
+        return f"nothing within {TIMEOUT_S:g} s"
+    except ClientConnectorError as error:
+        return f"no connection to {error.host}:{error.port}, {error.strerror or 'refused'}"
+    except (ClientError, OSError) as error:
         return str(error) or type(error).__name__
     except (KeyError, TypeError, ValueError):
         return "its answer is no clock"
