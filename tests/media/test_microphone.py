@@ -106,7 +106,7 @@ def test_blocks_come_with_their_time(sound: FakeSound, now_us: Time) -> None:
     for number in range(3):
         now_us.us = start_us + 10_000 * (number + 1)
         stream.hear(RAMP + number)
-    listener.wait(60)
+    listener.wait(3)
     assert source.state == "live"
     listener.end()
     assert [block.capture_us for block in listener.blocks] == [
@@ -135,7 +135,7 @@ def test_another_rate_of_the_device_is_resampled_and_said(
     for number in range(10):
         now_us.us = start_us + 10_000 * (number + 1)
         stream.hear(wave[number * 480 : (number + 1) * 480])
-    listener.wait(60)
+    listener.wait(8)
     listener.end()
     heard = np.concatenate([block.samples for block in listener.blocks])[:, 0]
     assert {block.rate_hz for block in listener.blocks} == {44_100}
@@ -271,7 +271,7 @@ def test_sound_goes_on_without_a_noise_suppression_that_fails(
     for number in range(5):
         now_us.us += 10_000
         stream.hear(np.full(480, number))
-    listener.wait(60)
+    listener.wait(5)
     assert (source.state, source.denoise, source.denoise_ms, source.delay_us) == (
         "live",
         "off",
@@ -382,7 +382,7 @@ def test_total_silence_is_said_once(
     for _ in range(8):
         now_us.us += 10_000
         stream.hear(RAMP * 0)
-    listener.wait(60)
+    listener.wait(8)
     listener.end()
     assert caplog.text.count("hears nothing at all. Is it muted?") == 1
 
