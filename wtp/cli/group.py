@@ -156,7 +156,7 @@ def _asks_for_json(args: Sequence[str]) -> bool:
     A profile that wants them is read later (`wtp.cli.options.load_settings`).
     """
     given = os.environ.get("WTP_LOG_FORMAT", "")
-    for word, following in zip(args, [*args[1:], ""], strict=True):
+    for word, following in zip(args, (*args[1:], ""), strict=False):
         if word == "--log-format":
             given = following
         elif word.startswith("--log-format="):
