@@ -73,7 +73,7 @@ def test_names_cannot_break_out() -> None:
     assert "<script>alert" not in text
     assert "<b>x" not in text
     plots = plots_of(text)
-    assert "&lt;b&gt;x" in plots["points"]["data"][0]["x"][0]
+    assert "&lt;b&gt;x" in plots["bars"]["data"][0]["y"][0]
     assert len(re.findall(r"</script>", text)) == 3
 
 
@@ -95,6 +95,24 @@ def test_nothing_measured_is_unknown_and_never_zero() -> None:
     text = page(figures, None, "")
     assert "unknown" in text
     assert '<div class="plot"' not in text
+
+
+def test_many_points_and_points_with_names_lie_one_below_the_other() -> None:
+    figures = made.ranged()
+    figures["series"][0]["label"] = "WebTransport streams, clean"
+    figures["protocols"] = [{"protocol": "WebSocket", "p99_ms": 4.5, "lost": None}]
+    text = page(figures, None, "Protocols.")
+    plots = plots_of(text)
+    assert set(plots) == {"percentiles", "bars"}
+    assert plots["bars"]["data"][0]["base"] == [0, 0, 0]
+    assert "<h2>Protocols</h2>" in text
+    assert "4.50 ms" in text
+    curves = {str(number): made.latency(number)["histogram"] for number in range(1, 20)}
+    drawn = report_plots.percentiles(curves)
+    assert drawn is not None
+    names = [trace["name"] for trace in drawn["data"]]
+    assert len(names) == report_plots.MOST_CURVES
+    assert (names[0], names[-1]) == ("1", "19")
 
 
 def test_a_silent_second_is_a_gap() -> None:

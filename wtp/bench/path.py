@@ -19,7 +19,8 @@ from wtp.children import Child
 from wtp.config.schema import BrokerSettings, RoomSettings
 from wtp.errors import WtpError
 
-START_S = 20.0
+START_S = 60.0
+"""What a process may take to start on a busy machine."""
 MEMORY_S = 2.0
 
 

@@ -93,11 +93,21 @@ def _plots(figures: Figures, before: Figures | None) -> dict[str, Any]:
     found = {
         "percentiles": plots.percentiles(_curves(figures, before)),
         "timeline": plots.timeline(figures.get("timeline") or []),
-        "waterfall": plots.waterfall(figures.get("hops") or {}, figures, "in all"),
-        "points": plots.points(series, {"p50_ms": "p50", "p99_ms": "p99", "max_ms": "max"}, "ms"),
-        "rates": plots.points(series, {"objects_per_s": "objects/s"}, "objects/s"),
+        "waterfall": plots.waterfall(figures.get("hops") or {}, figures, _ends(figures)),
     }
+    if plots.has_names(series):
+        found["bars"] = plots.bars(series)
+    else:
+        lines = {"p50_ms": "p50", "p99_ms": "p99", "max_ms": "max"}
+        found["points"] = plots.points(series, lines, "ms")
+        found["rates"] = plots.points(series, {"objects_per_s": "objects/s"}, "objects/s")
     return {name: plot for name, plot in found.items() if plot is not None}
+
+
+def _ends(figures: Figures) -> str:
+    """The whole way in short: `capture → receipt`."""
+    words = [str(figures.get(end) or "").split(" ")[0] for end in ("from", "to")]
+    return " → ".join(words) if all(words) else "in all"
 
 
 def _curves(figures: Figures, before: Figures | None) -> dict[str, str]:
@@ -130,6 +140,10 @@ def _cards(drawn: Mapping[str, Any], figures: Figures) -> Iterator[str]:
     if "timeline" in drawn:
         about = "Every second of the run; where nothing arrived, the line is broken."
         yield html.card("Latency over time", about, html.plot("timeline"))
+    if "bars" in drawn:
+        count = len(drawn["bars"]["data"][0]["y"])
+        about = "Median solid, up to the 99th percentile light (p50 / p99 in ms)."
+        yield html.card("Latencies", about, html.plot("bars", count * plots.BAR_PX + 60))
     both = [
         html.card("Latency over the range", "", html.plot("points")) if "points" in drawn else "",
         html.card("Rate over the range", "", html.plot("rates")) if "rates" in drawn else "",
@@ -152,6 +166,7 @@ def _tables(figures: Figures) -> Iterator[str]:
         yield html.card("Latencies", "", html.table(head, lines))
     if series:
         yield html.card("Points of the range", "", _points(series))
+    yield from _lists(figures)
     rest = [(_name(name), shown(name, value)) for name, value in _others(figures)]
     if rest:
         yield html.card("Figures", "", html.table(("figure", "value"), rest))
@@ -165,6 +180,24 @@ def _tables(figures: Figures) -> Iterator[str]:
     config = figures.get("configuration") or {}
     settings = [(str(key), str(value)) for key, value in config.items()]
     yield html.card("Configuration", "", html.table(("setting", "value"), settings, words=2))
+
+
+def _lists(figures: Figures) -> Iterator[str]:
+    """Figures that are rows already, as those of codecs or protocols."""
+    for key, rows in figures.items():
+        if key in HIDDEN or not (isinstance(rows, list) and rows and isinstance(rows[0], Mapping)):
+            continue
+        names = [name for name, value in rows[0].items() if not isinstance(value, dict | list)]
+        lines = [tuple(_word(name, row.get(name)) for name in names) for row in rows]
+        words = sum(isinstance(rows[0][name], str) for name in names)
+        title = key.replace("_", " ").capitalize()
+        yield html.card(title, "", html.table([_name(n) for n in names], lines, words=words))
+
+
+def _word(name: str, value: Any) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return shown(name, value)
+    return "" if value is None else str(value)
 
 
 def _ways(figures: Figures, before: str = "") -> Iterator[tuple[str, Figures]]:

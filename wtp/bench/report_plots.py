@@ -21,6 +21,10 @@ LOG_FROM = 20.0
 """A maximum of so many medians takes a logarithmic axis, or the median would be a flat line."""
 
 BAR_PX = 44
+MOST_POINTS = 12
+"""Points of a range that stand side by side; more, or long names, lie one below the other."""
+LONG_NAME = 12
+
 _MARGIN = {"l": 56, "r": 16, "t": 8, "b": 48}
 _TICKS = {1: "0", 2: "50", 10: "90", 100: "99", 1000: "99.9", 10_000: "99.99", 100_000: "99.999"}
 
@@ -31,7 +35,8 @@ def percentiles(curves: Mapping[str, str]) -> Plot | None:
 
     figure = go.Figure()
     most, least, reach = 0.0, float("inf"), 1.0
-    for number, (name, text) in enumerate(list(curves.items())[:MOST_CURVES]):
+    for number, name in enumerate(_chosen(list(curves))):
+        text = curves[name]
         xs, ys, count = _curve(text)
         if not count:
             continue
@@ -58,6 +63,14 @@ def percentiles(curves: Mapping[str, str]) -> Plot | None:
     steep = least > 0 and most / least > LOG_FROM
     figure.update_yaxes(**_ms_axis(steep))
     return _plot(figure, legend=len(figure.data) > 1)
+
+
+def _chosen(names: list[str]) -> list[str]:
+    """As many as there are colours, the first and the last among them."""
+    if len(names) <= MOST_CURVES:
+        return names
+    step = (len(names) - 1) / (MOST_CURVES - 1)
+    return [names[round(number * step)] for number in range(MOST_CURVES)]
 
 
 def _curve(text: str) -> tuple[list[float], list[float], int]:
@@ -108,8 +121,6 @@ def waterfall(hops: Mapping[str, Figures], whole: Figures, name: str) -> Plot | 
         whole: The latency from end to end.
         name: What the whole is of.
     """
-    from plotly import graph_objects as go
-
     known = {hop: row for hop, row in hops.items() if row.get("p50_ms") is not None}
     if len(known) < 2:
         return None
@@ -120,6 +131,21 @@ def waterfall(hops: Mapping[str, Figures], whole: Figures, name: str) -> Plot | 
         start_ms += row["p50_ms"]
     if whole.get("p50_ms") is not None:
         bars.append((name, 0.0, whole))
+    return _spans(bars)
+
+
+def bars(series: Sequence[Figures]) -> Plot | None:
+    """One bar a point from nothing to p50 (solid) and on to p99 (light): for points with names."""
+    known = [point for point in series if point.get("p50_ms") is not None]
+    if not known:
+        return None
+    return _spans([(str(point.get("label", "")), 0.0, point) for point in known])
+
+
+def _spans(bars: Sequence[tuple[str, float, Figures]]) -> Plot:
+    """Bars by name, where they begin (ms), and the p50 and p99 of what they are of."""
+    from plotly import graph_objects as go
+
     names = [escape(bar[0]) for bar in bars]
     p50s = [row["p50_ms"] for _, _, row in bars]
     tails = [max(0.0, row["p99_ms"] - row["p50_ms"]) for _, _, row in bars]
@@ -146,6 +172,12 @@ def waterfall(hops: Mapping[str, Figures], whole: Figures, name: str) -> Plot | 
     figure.update_xaxes(title="ms", range=[0, reach * 1.28])
     figure.update_yaxes(autorange="reversed", automargin=True)
     return _plot(figure, legend=False)
+
+
+def has_names(series: Sequence[Figures]) -> bool:
+    """Whether the points are rather things with names than values of a range."""
+    longest = max((len(str(point.get("label", ""))) for point in series), default=0)
+    return len(series) > MOST_POINTS or longest > LONG_NAME
 
 
 def points(series: Sequence[Figures], keys: Mapping[str, str], title: str) -> Plot | None:

@@ -32,6 +32,9 @@ _POINT = {
 }
 """Columns of the points of a range, where any point has them."""
 
+LONG = 50
+"""A setting longer than this puts each on a line of its own."""
+
 _SPREAD = ("figure", "least", "median", "largest")
 _CHANGES = ("figure", "before", "now", "change", "noise", "")
 
@@ -48,8 +51,12 @@ def _plain(value: Any) -> str:
 
 def configuration(name: str, config: Mapping[str, Any]) -> str:
     """What a run is made of, in a few plain lines; printed before it starts."""
-    words = ", ".join(f"{key} {_plain(value)}" for key, value in config.items() if key != "machine")
-    lines = [f"wtp bench {name}" + (f": {words}" if words else "")]
+    words = {key: _plain(value) for key, value in config.items() if key != "machine"}
+    lines = [f"wtp bench {name}"]
+    if any(len(text) > LONG for text in words.values()):
+        lines += [f"  {key}: {text}" for key, text in words.items()]
+    elif words:
+        lines[0] += ": " + ", ".join(f"{key} {text}" for key, text in words.items())
     if config.get("machine"):
         lines.append(f"on {config['machine']}")
     return "\n".join(lines)
