@@ -140,7 +140,7 @@ async def test_another_program_on_the_tcp_port(tmp_path: Path) -> None:
     async with server:
         port = server.sockets[0].getsockname()[1]
         found = only(await router.look(subject(tmp_path, router=port)), "router")
-    assert found.state in (State.WARNING, State.UNKNOWN)
+    assert (found.state, "another program or a proxy" in found.found) == (State.WARNING, True)
 
 
 def session(**rest: Any) -> Met:
@@ -263,6 +263,11 @@ def test_a_broker_that_lets_nobody_in_is_a_fault_even_unnamed() -> None:
     error = Refused("The token expired.", hint="Get another.", code="token-expired")
     found = broker.judge_absence(error, "pulsar://h:6650", named=False)
     assert (found.state, found.mend) == (State.FAULT, "Get another.")
+    away = BrokerUnavailable("The host of pulsar://h is unknown.", code="unknown-host")
+    found = broker.judge_absence(away, "pulsar://h", named=True)
+    assert (found.state, found.found) == (State.FAULT, away.message)
+    far = BrokerUnavailable("x", code="no-answer")
+    assert "TCP port" in broker.judge_absence(far, "pulsar://10.0.0.1:6650", named=True).mend
 
 
 class Client:

@@ -9,16 +9,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from wtp.broker.access import shown
+from wtp.broker.access import addresses, shown
 from wtp.broker.accessprobe import Entry, knock
 from wtp.broker.adminhttp import AdminHttp
 from wtp.broker.adminvalues import Policies
 from wtp.broker.naming import room_namespace
 from wtp.broker.topics import Admin
 from wtp.clock import monotonic_us
+from wtp.config.address import is_loopback
 from wtp.config.schema import BrokerSettings, Settings
 from wtp.doctor.finding import Finding, State, Subject
 from wtp.errors import BrokerError, BrokerUnavailable, NotFound, Refused, WtpError
+from wtp.ui.common import counted
 
 T = TypeVar("T")
 
@@ -78,6 +80,7 @@ async def look(subject: Subject) -> list[Finding]:
 
 
 async def _enter(broker: BrokerSettings) -> tuple[Entry, float] | WtpError:
+    entry: Entry | None = None
     quickest_ms = KNOCK_S * 1000
     try:
         async with asyncio.timeout(KNOCK_S):
@@ -86,10 +89,12 @@ async def _enter(broker: BrokerSettings) -> tuple[Entry, float] | WtpError:
                 entry = await knock(broker)
                 quickest_ms = min(quickest_ms, (monotonic_us() - began_us) / 1000)
     except TimeoutError:
-        where = shown(broker.url)
-        return BrokerUnavailable(f"{where} does not answer within {KNOCK_S:g} s.", code="no-answer")
+        pass
     except WtpError as error:
         return error
+    if entry is None:
+        where = shown(broker.url)
+        return BrokerUnavailable(f"{where} does not answer within {KNOCK_S:g} s.", code="no-answer")
     return entry, quickest_ms
 
 
@@ -131,7 +136,14 @@ def judge_absence(error: WtpError, where: str, *, named: bool) -> Finding:
         return Finding("broker", State.FAULT, error.message, WHY, error.hint)
     mend = "wtp broker"
     if named:
-        return Finding("broker", State.FAULT, f"{where} does not answer", WHY, mend)
+        found = f"{where} does not answer"
+        if error.code == "unknown-host":
+            found, mend = error.message, "Correct the URL: --broker pulsar://HOST:6650"
+        elif not all(is_loopback(place.host) for place in addresses(where)):
+            mend = (
+                "Start it, let its TCP port pass, or correct the URL: --broker pulsar://HOST:6650"
+            )
+        return Finding("broker", State.FAULT, found, WHY, mend)
     found = f"none runs at {where}; wtp router and wtp demo start one"
     return Finding("broker", State.UNKNOWN, found, WHY, mend)
 
@@ -193,7 +205,7 @@ def judge_room(desk: Desk, namespace: str, settings: Settings) -> Finding:
     if isinstance(policies, WtpError):
         found = f"its promises may not be read: {policies.message}"
         return Finding("room", State.UNKNOWN, found, WHY_ROOM, policies.hint)
-    count = "" if isinstance(desk.topics, WtpError) else f", {len(desk.topics)} topics"
+    count = "" if isinstance(desk.topics, WtpError) else f", {counted(len(desk.topics), 'topic')}"
     found = f"{namespace}: {_kept(policies)}, {_once(policies)}{count}"
     if not policies.deduplication:
         mend = f"pulsar-admin namespaces set-deduplication --enable {shlex.quote(namespace)}"

@@ -38,6 +38,7 @@ class Web:
 
     Attributes:
         reached: Whether a TCP connection was made.
+        speaks: Whether it is a TLS server that may be a router's.
         problem: Why `/health` was not read; empty when it was.
         health: Its answer.
     """
@@ -45,6 +46,7 @@ class Web:
     reached: bool
     problem: str = ""
     health: dict[str, Any] | None = None
+    speaks: bool = True
 
 
 async def look(subject: Subject) -> list[Finding]:
@@ -102,10 +104,10 @@ async def ask_health(url: str, trust: Trust, certs: Path) -> Web:
     except (aiohttp.ServerFingerprintMismatch, aiohttp.ClientConnectorCertificateError):
         return Web(True, "its certificate is not trusted")
     except aiohttp.ClientConnectorSSLError:
-        return Web(True, "it does not speak TLS 1.3 as a router does")
+        return Web(True, "it does not speak TLS as a router does", speaks=False)
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        cut = isinstance(error, aiohttp.ClientConnectorError)
-        return Web(False, "no connection" if cut else "no answer")
+        cut = isinstance(error, (aiohttp.ClientConnectorError, TimeoutError))
+        return Web(not cut, "no connection" if cut else "it breaks off", speaks=False)
     except ValueError:
         return Web(True, "/health answers with something else")
     known = isinstance(body, dict) and "status" in body
@@ -178,12 +180,13 @@ def _with_session(found: str, version: str, web: Web, where: str) -> Finding:
 
 def _no_session(error: WtpError, web: Web, where: str, named: bool) -> Finding:
     host, _, port = where.rpartition(":")
+    local = is_loopback(host.strip("[]"))
     if error.code not in (*ABSENT, "unknown-host"):
         return Finding("router", State.FAULT, error.message, WHY, error.hint)
     if error.code in ABSENT and web.reached:
-        if web.health is None and error.code == "nothing-listens":
-            found = f"{where}: another program has the TCP port, and no router the UDP port"
-            mend = "wtp router --listen 127.0.0.1:0"
+        if web.health is None and (error.code == "nothing-listens" or not web.speaks):
+            found = f"{where}: no router answers over UDP, and over TCP another program or a proxy"
+            mend = "wtp router --listen 127.0.0.1:0" if local else "Correct the URL: --router URL"
             return Finding("router", State.FAULT if named else State.WARNING, found, WHY, mend)
         found = f"UDP is blocked: {where} answers over TCP, and nothing comes back over UDP"
         mend = (
@@ -195,6 +198,6 @@ def _no_session(error: WtpError, web: Web, where: str, named: bool) -> Finding:
         found = f"{where} answers neither over UDP nor over TCP"
         if error.code == "unknown-host":
             found = error.message
-        mend = "wtp router" if is_loopback(host.strip("[]")) else error.hint
+        mend = "wtp router" if local else error.hint
         return Finding("router", State.FAULT, found, WHY, mend)
     return Finding("router", State.UNKNOWN, f"none runs at {where}", WHY, "wtp router")
