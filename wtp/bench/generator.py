@@ -151,6 +151,19 @@ class Sender:
             timeout=ANSWER_S,
         )  # fmt: skip
         self.session = session
+        try:
+            self._announce(session)
+            await _within(self.published, "publish")
+        except ConnectionFailed as error:
+            self._fail(error.message)  # what the router said before counts more
+        if self.error:
+            raise ConnectionFailed(
+                f"The router refused the generator: {self.error.rstrip('.')}.",
+                hint="See the router's log.",
+            )
+
+    def _announce(self, session: Session) -> None:
+        load = self._load
         self._control = session.open_stream()
         session.send(self._control, bytes([StreamType.CONTROL]))
         for message in (
@@ -159,11 +172,6 @@ class Sender:
             control.Publish(1, self._kind.value, self._kind.value, "application/octet-stream"),
         ):
             session.send(self._control, control.encode(message))
-        await _within(self.published, "publish")
-        if self.error:
-            raise ConnectionFailed(
-                f"The router refused the generator: {self.error}.", hint="See the router's log."
-            )
 
     def send(self, due_us: int) -> None:
         """Send the object that is due, or drop it; nothing when the session has ended."""

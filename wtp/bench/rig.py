@@ -81,10 +81,13 @@ class Rig:
 
     async def __aenter__(self) -> Self:
         try:
-            for worker in (self.meter, *self.generators):
-                await self._stack.enter_async_context(worker)
-        except BaseException:
+            async with asyncio.TaskGroup() as tasks:
+                for worker in (self.meter, *self.generators):
+                    tasks.create_task(self._stack.enter_async_context(worker))
+        except BaseException as error:
             await self._stack.aclose()
+            if isinstance(error, BaseExceptionGroup):
+                raise error.exceptions[0] from None
             raise
         return self
 
