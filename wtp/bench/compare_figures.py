@@ -24,6 +24,7 @@ from typing import Any
 from hdrh.histogram import HdrHistogram
 
 from wtp.bench.compare_rivals import AUDIO, FILE, ONE_OFF, STREAMS, VIDEO, WEBSOCKET, Rival
+from wtp.bench.repeat import added
 
 NOISE = 0.1
 """Share by which two runs of the same thing may differ on a shared machine."""
@@ -78,7 +79,7 @@ def of_sent_ms(row: dict[str, Any], percent: float) -> float | None:
 def round_figures(row: dict[str, Any]) -> dict[str, Any]:
     """Figures of one protocol, link and use in one round."""
     if row["use"] == ONE_OFF:
-        return {"handshake_ms": median(row["times_ms"])}
+        return _of_times(row["times_ms"])
     mb = row["bytes"] / 1e6
     out = {key: row[key] for key in ("n", *LATENCIES)}
     out["n"] = row["n"] or None
@@ -89,6 +90,15 @@ def round_figures(row: dict[str, Any]) -> dict[str, Any]:
     for end in ("sender", "receiver", "between"):
         out[f"{end}_cpu_ms_per_mb"] = row[f"{end}_cpu_s"] * 1000 / mb if mb else None
     return out
+
+
+def _of_times(times_ms: Sequence[float]) -> dict[str, Any]:
+    """Figures of single messages, each on a connection of its own."""
+    ordered = sorted(times_ms)
+    ranks = {"p50_ms": 0.5, "p90_ms": 0.9, "p99_ms": 0.99, "p999_ms": 0.999, "max_ms": 1.0}
+    known = {key: ordered[math.ceil(share * len(ordered)) - 1] for key, share in ranks.items()}
+    counts = {"n": len(ordered), "sent": len(ordered), "dropped": 0}
+    return {**counts, **known, "handshake_ms": median(ordered)}
 
 
 SUMS = ("n", "sent", "dropped")
@@ -134,16 +144,13 @@ def summary(
     for link in links:
         for rival in rivals:
             for use in uses:
-                rounds = [
-                    round_figures(row)
+                rows = [
+                    row
                     for row in raw
                     if (row["rival"], row["weather"], row["use"]) == (rival.key, link, use)
                 ]
-                if rounds:
-                    label = f"{rival.title}, {use}, {link}"
-                    known: dict[str, Any] = {"label": label, "protocol": rival.title}
-                    known |= {"use": use, "link": link, "reliable": rival.reliable}
-                    series.append(known | over_rounds(rounds))
+                if rows:
+                    series.append(_point(rival, use, link, rows))
     return {
         "protocols": _table(rivals, links, series),
         "verdicts": [
@@ -156,6 +163,20 @@ def summary(
         "rules": {rule.use: rule.words for rule in RULES if rule.part in uses},
         "series": series,
     }
+
+
+def _point(rival: Rival, use: str, link: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Figures of one protocol, use and link over the rounds; of video the histogram too."""
+    known: dict[str, Any] = {
+        "label": f"{rival.title}, {use}, {link}",
+        "protocol": rival.title,
+        "use": use,
+        "link": link,
+        "reliable": rival.reliable,
+    }
+    if use == VIDEO:
+        known["histogram"] = added([row["histogram"] for row in rows])
+    return known | over_rounds([round_figures(row) for row in rows])
 
 
 def _is(one: dict[str, Any], use: str, link: str) -> bool:

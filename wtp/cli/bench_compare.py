@@ -144,4 +144,4 @@ def compare(
         source=name,
     )
     say(f"{len(plan.rivals)} protocols, about {plan.about_s / 60:.0f} minutes")
-    return Bench("compare", plan.configuration(), lambda: run(plan, say), histogram=False)
+    return Bench("compare", plan.configuration(), lambda: run(plan, say))
