@@ -19,8 +19,11 @@ Check = Callable[[Subject], Awaitable[list[Finding]]]
 LIMIT_S = 3.5
 """How long a check may take: with Python's own start the command stays below five seconds."""
 
+HEAD_START_S = 1.5
+"""How long the others have the machine for themselves, since they measure round trips."""
+
 PATIENT: Mapping[str, float] = {"packages": 12.0, "opencv": 12.0, "sound": 12.0}
-"""Checks that wait for this machine alone: they end by themselves, later when it is busy."""
+"""Checks that import libraries: they wait for nobody but this machine, and begin last."""
 
 CHECKS: Mapping[str, str] = {
     "python": "wtp.doctor.python",
@@ -75,13 +78,19 @@ async def diagnose(
     asyncio.get_running_loop().set_default_executor(_Daemons())
     with _silence():
         looks = {name: await asyncio.to_thread(_load, name) for name in chosen}
-        answers = await asyncio.gather(
-            *(
-                _look(name, looks[name], subject, limit_s or PATIENT.get(name, LIMIT_S))
-                for name in chosen
-            )
-        )
-    return [finding for findings in answers for finding in findings]
+        tasks = {
+            name: asyncio.create_task(_look(name, looks[name], subject, limit_s or LIMIT_S))
+            for name in chosen
+            if name not in PATIENT
+        }
+        if tasks:
+            await asyncio.wait(tasks.values(), timeout=HEAD_START_S)
+        for name in chosen:
+            if name in PATIENT:
+                look = _look(name, looks[name], subject, limit_s or PATIENT[name])
+                tasks[name] = asyncio.create_task(look)
+        await asyncio.gather(*tasks.values())
+    return [finding for name in chosen for finding in tasks[name].result()]
 
 
 def _load(name: str) -> Check | Exception:
