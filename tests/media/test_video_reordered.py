@@ -70,8 +70,9 @@ class Times:
     def open(self) -> None:
         pass
 
-    def show(self, picture: Picture, item: Item) -> None:
+    def show(self, picture: Picture, item: Item) -> bool:
         self.shown.append(picture.capture_us)
+        return True
 
     def say(self, sentence: str) -> None:
         pytest.fail(sentence)
