@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from tests.dashboard import samples
 from wtp.cli import INTERRUPTED
-from wtp.cli.dashboard_app import DashboardApp
+from wtp.cli.dashboard_app import DashboardApp, LastLine
 
 NAMES = ("room/a/video", "room/b/video", "room/c/audio")
 
@@ -102,9 +104,8 @@ async def test_a_filter_is_typed_and_left() -> None:
         assert "hops of room/c/audio" in await settled(pilot)
         await pilot.press("escape")
         assert "room/a/video" in await settled(pilot)
-        await pilot.press("slash", "q", "p")
-        assert app.is_running
-        assert "PAUSED" not in shown(app)
+        await pilot.press("slash", "q", "w")
+        assert app.query_one("#filter", Input).value == "qw"
         await pilot.press("escape", "q")
     assert app.return_value == 0
 
@@ -137,7 +138,9 @@ async def test_a_router_that_goes_and_returns() -> None:
         assert "GONE since 21:45:03Z" in text
         assert "unknown objects/s" in text
         source.now = live
+        LastLine(app).handle(logging.makeLogRecord({"msg": "careful\x1b[2J", "levelno": 30}))
         app.draw()
+        assert "careful?[2J" in await settled(pilot)
         text = await settled(pilot)
     assert "(12.0 s): https" not in text
     assert "30.0 objects/s" in text

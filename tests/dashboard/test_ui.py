@@ -114,9 +114,9 @@ def test_a_router_that_is_gone_has_no_figures() -> None:
 def test_one_line_says_what_the_latency_is_of() -> None:
     line = ui.line(samples.snapshot())
     assert "capture->receive p50 2.00 ms p99 8.00 ms" in line
-    assert "(of the last second, n 1234, clock error 0.00 ms)" in line
+    assert "(of the last seconds, n 1234, clock error 0.00 ms)" in line
     bare = samples.snapshot(**{samples.TRACK: samples.row(latency=None)})
-    assert "publish->receipt p50 0.70 ms p99 0.90 ms (of the last second, n 30)" in ui.line(bare)
+    assert "publish->receipt p50 0.70 ms p99 0.90 ms (of the last seconds, n 30)" in ui.line(bare)
 
 
 def test_percentiles_since_the_start_are_called_so() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from wtp.cli import INTERRUPTED
 from wtp.dashboard.run import Dashboard
 from wtp.errors import WtpError
 from wtp.ui import dashboard as ui
+from wtp.ui.common import clean
 from wtp.ui.dashboard_hops import hops
 from wtp.ui.dashboard_lines import flat
 from wtp.ui.dashboard_panes import panes
@@ -77,8 +79,10 @@ class DashboardApp(App[int]):
         Binding("p,space", "pause", "pause"),
         Binding("slash", "filter", "filter"),
         Binding("escape", "all", "all"),
-        Binding("tab,w", "scroll(4)", "scroll", priority=True),
-        Binding("shift+tab,x", "scroll(-4)", "scroll", priority=True),
+        Binding("tab", "scroll(4)", "scroll", priority=True),
+        Binding("shift+tab", "scroll(-4)", "scroll", priority=True),
+        Binding("w", "scroll(4)", "scroll"),
+        Binding("x", "scroll(-4)", "scroll"),
         Binding("question_mark,h", "keys", "help"),
     ]
 
@@ -91,6 +95,7 @@ class DashboardApp(App[int]):
         self._one = self._helps = False
         self._drawn: dict[str, Text] = {}
         self._paned = (0, 0)
+        self.notice = ""
         self.snapshot = take()
 
     def compose(self) -> ComposeResult:
@@ -127,7 +132,9 @@ class DashboardApp(App[int]):
         look = self._now()
         narrow = width < ui.NARROW or height < 10
         self.query_one("#body").set_class(narrow or self._helps, "hidden")
-        self.query_one("#keys").set_class(narrow, "hidden")
+        keys = self.query_one("#keys", Static)
+        keys.set_class(narrow, "hidden")
+        self._put("keys", Text(self.notice or KEY_LINE, no_wrap=True), width)
         if narrow:
             self._put("head", ui.tiny(self.snapshot, look), width)
         elif self._helps:
@@ -247,7 +254,8 @@ class DashboardApp(App[int]):
         self.query_one("#right", VerticalScroll).scroll_relative(y=rows, animate=False)
 
     def action_keys(self) -> None:
-        """Show the keys, or the figures again."""
+        """Show the keys, or the figures again; a warning has been read by then."""
+        self.notice = ""
         self._helps = not self._helps
         self._paint()
 
@@ -264,8 +272,25 @@ def show(role: Dashboard) -> int:
     return asyncio.run(_show(role))
 
 
+class LastLine(logging.Handler):
+    """Shows the last warning in place of the keys: the terminal is the screen's.
+
+    Args:
+        screen: Where it is shown.
+    """
+
+    def __init__(self, screen: DashboardApp) -> None:
+        super().__init__(logging.WARNING)
+        self._screen = screen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one record's text."""
+        self._screen.notice = clean(record.getMessage())
+
+
 async def _show(role: Dashboard) -> int:
     screen = DashboardApp(role.snapshot)
+    logging.getLogger().addHandler(LastLine(screen))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, screen.exit, 0)

@@ -174,11 +174,16 @@ class Dashboard:
             same = pid in self._processes and self._processes[pid].exposed == exposed
             if not same and len(self._processes) < MAX_PROCESSES:
                 self._processes[pid] = ProcessSource(exposed, self._caller)
-        if self._watch.routers:
-            return
-        for one in found:
-            if one.role == "router":
-                self._add_router(one.url, given=False)
+        pids = {base_url(one.url): one.pid for one in found if one.role == "router"}
+        if not self._watch.routers:
+            self._find_routers(list(pids))
+        for url, router in self._routers.items():
+            router.pid = pids.get(url, 0)
+
+    def _find_routers(self, urls: list[str]) -> None:
+        """Take in routers of this machine; let go of those that are gone for long."""
+        for url in urls:
+            self._add_router(url, given=False)
         if not self._routers:
             self._add_router(self._settings.router.url, given=True)
         now_us = monotonic_us()

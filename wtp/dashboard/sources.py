@@ -108,7 +108,7 @@ class ProcessSource(Watched):
 
     def __init__(self, exposed: Exposed, caller: Caller) -> None:
         super().__init__(exposed.url)
-        self.exposed = exposed
+        self.exposed, self.pid = exposed, exposed.pid
         self._caller = caller
         self._figures = ProcessFigures(exposed.role)
         self.figures: dict[str, Any] = {}

@@ -7,6 +7,7 @@ import datetime as dt
 from typing import Any
 
 from wtp.clock import monotonic_us, wall_us
+from wtp.dashboard.budget import Budget, all_threads_us, main_thread_us
 from wtp.errors import WtpError
 
 STALE_S = 3.0
@@ -18,12 +19,13 @@ class Watched:
 
     Args:
         url: Where it is, as it is shown.
-        period_s: From one question to the next.
+        period_s: From one question to the next, at least.
 
     Attributes:
         state: `waiting` before the first question is settled, then `up` or `gone`.
         problem: Why there is no answer; empty while there is one.
         asked: Questions that were settled, one way or the other.
+        pid: Of the process on this machine that answers; 0 when it is not known.
     """
 
     def __init__(self, url: str, period_s: float = 1.0) -> None:
@@ -31,8 +33,10 @@ class Watched:
         self.state = "waiting"
         self.problem = ""
         self.asked = 0
+        self.pid = 0
         self.took_ms: float | None = None
-        self._period_s = period_s
+        self._shortest_s = period_s
+        self._budget = Budget(period_s)
         self._since_us = monotonic_us()
         self._answered_us = 0
 
@@ -42,12 +46,12 @@ class Watched:
         while True:
             began_s = loop.time()
             await self.ask()
-            await asyncio.sleep(max(0.1, began_s + self._period_s - loop.time()))
+            await asyncio.sleep(max(0.1, began_s + self._budget.period_s - loop.time()))
 
     async def ask(self) -> None:
         """Ask once; what comes of it is seen in `state`, and in `problem` when nothing does."""
         loop = asyncio.get_running_loop()
-        began_s = loop.time()
+        began_s, before_us = loop.time(), main_thread_us(self.pid) if self.pid else None
         try:
             await self._ask()
         except WtpError as error:
@@ -63,7 +67,15 @@ class Watched:
             self._missed("its answer makes no sense; it may be another version of wtp")
         else:
             self._answered(loop.time() - began_s)
+            if before_us is not None:
+                self._weigh(before_us)
         self.asked += 1
+
+    def _weigh(self, before_us: int) -> None:
+        """Let the process have more time when answers are a large part of its work."""
+        after_us, total_us = main_thread_us(self.pid), all_threads_us(self.pid)
+        if after_us is not None and total_us is not None:
+            self._budget.take(monotonic_us(), after_us - before_us, total_us)
 
     async def _ask(self) -> None:
         """Ask once and keep the figures.
@@ -85,6 +97,7 @@ class Watched:
 
     def _missed(self, problem: str) -> None:
         self.problem, self.took_ms = problem, None
+        self._budget = Budget(self._shortest_s)
         if self.state != "gone":
             self.state, self._since_us = "gone", monotonic_us()
         self._lost()
@@ -92,10 +105,10 @@ class Watched:
     def fresh(self, now_us: int) -> bool:
         """Whether its figures are those of now."""
         age_s = (now_us - self._answered_us) / 1e6
-        return self.state == "up" and age_s < STALE_S + self._period_s
+        return self.state == "up" and age_s < STALE_S + self._budget.period_s
 
     def presence(self, now_us: int) -> dict[str, Any]:
-        """`state`, `since_s` it is in it, `since` (UTC), `problem` and `answer_ms`."""
+        """`state`, `since_s` it is in it, `since` (UTC), `problem`, `answer_ms`, `every_s`."""
         since_s = (now_us - self._since_us) / 1e6
         since = dt.datetime.fromtimestamp(wall_us() / 1e6 - since_s, dt.UTC)
         return {
@@ -104,4 +117,5 @@ class Watched:
             "since": since.isoformat(timespec="seconds").replace("+00:00", "Z"),
             "problem": self.problem,
             "answer_ms": self.took_ms,
+            "every_s": self._budget.period_s,
         }

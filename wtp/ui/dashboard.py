@@ -91,7 +91,7 @@ def _latency(row: Snapshot) -> str:
     figures = latency_of(row)
     if figures.get("p99_ms") is None:
         return UNKNOWN
-    over = "since its start" if figures.get("over") == "start" else "of the last second"
+    over = "since its start" if figures.get("over") == "start" else "of the last seconds"
     error = f", clock error {ms(figures.get('clock_error_ms'))}" if row.get("latency") else ""
     return (
         f"{ends_of(row)} p50 {ms(figures['p50_ms'])} p99 {ms(figures['p99_ms'])}"
