@@ -56,14 +56,17 @@ def test_heavy_loss_is_congestion() -> None:
     assert window.congestion_window < BURST * MTU / 2
 
 
-def test_a_transfer_keeps_to_reno() -> None:
+@pytest.mark.parametrize(("loss", "kept"), [(0.01, True), (0.05, False)])
+def test_a_transfer_bears_less(loss: float, kept: bool) -> None:
     window = ShortQueue(max_datagram_size=MTU)
-    pictures(window, 0.05)
-    assert window.congestion_window < BURST * MTU
+    pictures(window, loss)
+    assert (window.congestion_window > BURST * MTU) is kept
 
 
-def test_loss_behind_a_queue_is_congestion() -> None:
+@pytest.mark.parametrize("yields", [True, False])
+def test_loss_behind_a_queue_is_congestion(yields: bool) -> None:
     window = live()
+    window.yields = yields
     pictures(window, 0.0)
     before = window.congestion_window
     for number in range(8):

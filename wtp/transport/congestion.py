@@ -5,10 +5,10 @@ second for everything behind it, sound included. Where live media are sent the w
 when a standing queue shows in the round trip, to what the path has just delivered (as BBR and
 LEDBAT do; RFC 6817), and does not grow while the application leaves it unused (RFC 9002, section
 7.8). What does not fit then waits at the sender, where it is ordered by urgency and can still be
-dropped. Loss without a queue, as of radio links, cuts nothing while it stays below a tenth: the
-window of Reno falls below one picture at 5 % and every picture then waits for the one before. A
-transfer by itself does not yield: on a busy machine delay is no queue, and it would lose
-half its rate.
+dropped. Loss without a queue, as of radio links, cuts nothing while it stays below a tenth (for
+transfers a fiftieth): the window of Reno falls below one picture at 5 %, and every picture then
+waits for the one before. A transfer by itself does not yield: on a busy machine delay is no queue,
+and it would lose half its rate.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ STANDING_S = 0.03
 CUT_AGAIN_S = 0.1
 RATE_S = 0.2
 """What the rate of delivery is taken over."""
-LOSS_LIMIT = 0.1
+LIVE_LOSS_LIMIT = 0.1
 """Share of loss up to which live media go on as before, as WebRTC's congestion control does
 (draft-ietf-rmcat-gcc-02, section 6); more, or a queue, is congestion."""
+LOSS_LIMIT = 0.02
+"""The same for transfers, as in BBR version 3 (draft-ietf-ccwg-bbr, BBR.LossThresh)."""
 LOSS_S = 1.0
 LOSS_LEAST_PACKETS = 20
 """What the share of loss is taken over; of less nothing can be said, and Reno's rule holds."""
@@ -147,7 +149,7 @@ class ShortQueue(RenoCongestionControl):
             self.congestion_window, self._congestion_stash = before, stash
 
     def on_packets_lost(self, *, now: float, packets: Iterable[QuicSentPacket]) -> None:
-        """Halve the window, unless a few of many live packets are lost and nothing queues."""
+        """Halve the window, unless only a few of many packets are lost and nothing queues."""
         lost = list(packets)
         self._lost_packets += len(lost)
         if self._bearable(now):
@@ -162,11 +164,9 @@ class ShortQueue(RenoCongestionControl):
         while len(recent) > 2 and recent[1][0] < now - LOSS_S:
             recent.popleft()
         acked, lost = acked - recent[0][1], lost - recent[0][2]
-        return (
-            self.yields
-            and self._queue_s < QUEUE_TARGET_S
-            and lost <= LOSS_LIMIT * max(acked + lost, LOSS_LEAST_PACKETS)
-        )
+        limit = LIVE_LOSS_LIMIT if self.yields else LOSS_LIMIT
+        few = limit * max(acked + lost, LOSS_LEAST_PACKETS)
+        return self._queue_s < QUEUE_TARGET_S and lost <= few
 
     def on_rtt_measurement(self, *, now: float, rtt: float) -> None:
         """Look for a standing queue."""
@@ -174,10 +174,10 @@ class ShortQueue(RenoCongestionControl):
         self._most_in_flight = self.bytes_in_flight
         self.base_rtt_s = base = self._base.add(now, rtt)
         self.peak_rtt_s = self._peak.add(now, rtt)
-        if not self.yields:
-            return
         standing = self._standing.add(now, rtt)
         self._queue_s = standing - base
+        if not self.yields:
+            return
         marks = self._marks
         marks.append((now, self.delivered_bytes))
         while len(marks) > 2 and marks[1][0] < now - RATE_S:
