@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from wtp.bench.meter import Window
 from wtp.bench.pinning import split
 from wtp.bench.sessions import Search, holds
 from wtp.bench.stamps import carried, weigh
 from wtp.broker.messages import Received
+from wtp.cli import bench_load
 from wtp.cli.bench_load import parse_rates, parse_share, parse_shares
 from wtp.errors import WtpError
 
@@ -145,3 +147,57 @@ def test_wrong_rates_are_refused(text: str) -> None:
 def test_wrong_shares_are_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter):
         parse_share(text)
+
+
+class Asked(Exception):
+    """What a benchmark was asked to measure."""
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ["throughput", "--rate", "500:2000:2,flat-out", "--size", "4KB", "--kind", "video"],
+            {"rates": [500.0, 2000.0, 0.0], "size_bytes": 4000, "kind": "video", "sessions": 4},
+        ),
+        (
+            ["sessions", "--p99", "25ms", "--first", "5", "--duration", "2s"],
+            {"objective_p99_ms": 25.0, "first": 5, "rate": 30.0, "duration_s": 2.0},
+        ),
+        (
+            ["loss", "--loss", "0%,2%", "--delay", "20ms", "--reorder", "0.5%", "--seed", "9"],
+            {"loss_percent": [0, 2], "delay_ms": 20, "reorder_percent": 0.5, "seed": 9},
+        ),
+        (["stamps", "--rounds", "3"], {"rounds": 3, "kind": "video"}),
+    ],
+)
+def test_commands_measure_what_they_were_told(
+    words: list[str], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run(config: dict[str, Any], say: object) -> None:
+        raise Asked(config)
+
+    monkeypatch.setattr(f"wtp.bench.{words[0]}.run", run)
+    done = CliRunner().invoke(bench_load.app, [*words, "-o", "json"])
+    assert isinstance(done.exception, Asked), done.output
+    config = done.exception.args[0]
+    assert {key: config[key] for key in expected} == expected
+    assert "cores" in config["machine"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["throughput", "--rate", "quick"],
+        ["throughput", "--size", "many"],
+        ["throughput", "--kind", "chat"],
+        ["sessions", "--p99", "10MB"],
+        ["sessions", "--first", "0"],
+        ["loss", "--loss", "5"],
+        ["loss", "--delay", "-3ms"],
+        ["stamps", "--rounds", "1"],
+    ],
+)
+def test_commands_refuse_what_makes_no_sense(words: list[str]) -> None:
+    done = CliRunner().invoke(bench_load.app, words)
+    assert done.exit_code == 2, done.output

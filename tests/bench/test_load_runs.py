@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from typing import Any, Self
 
 import pytest
 import pytest_asyncio
 
-from wtp.bench import loss, sessions, stamps
+from wtp.bench import loss, sessions, stamps, throughput
 from wtp.bench.generator import Load
 from wtp.bench.path import LocalPath
 from wtp.bench.rig import Rig, Span, Target
@@ -31,26 +28,35 @@ STALL_S = 0.5
 
 
 class Kept:
-    """Stands for `LocalPath` where a benchmark makes one, and gives it the one there is."""
+    """Stands for a class where a benchmark makes one of it, and gives it the one there is."""
 
-    def __init__(self, path: LocalPath) -> None:
-        self._path = path
+    def __init__(self, one: LocalPath | Rig) -> None:
+        self._one = one
 
     def __call__(self, *_: Any) -> Self:
         return self
 
-    async def __aenter__(self) -> LocalPath:
-        return self._path
+    async def __aenter__(self) -> LocalPath | Rig:
+        return self._one
 
     async def __aexit__(self, *_: object) -> None:
         """It stays for the next one."""
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def path() -> AsyncIterator[LocalPath]:
+async def rig() -> AsyncIterator[Rig]:
+    """One path with two generators and a meter for all tests: starting processes takes longest."""
     async with LocalPath() as path:
         await path.make_rooms()
-        yield path
+        async with Rig(path, 2, ("video", "data")) as rig:
+            yield rig
+
+
+@pytest.fixture
+def kept(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for bench in (loss, sessions, stamps, throughput):
+        monkeypatch.setattr(bench, "LocalPath", Kept(rig.path))
+        monkeypatch.setattr(bench, "Rig", Kept(rig))
 
 
 def fits(figures: dict[str, Any]) -> bool:
@@ -68,29 +74,28 @@ def fits(figures: dict[str, Any]) -> bool:
     return True
 
 
-async def refused(rig: Rig, path: LocalPath) -> None:
+async def refused(rig: Rig) -> None:
     """A round that the router does not want ends with the router's reason; the next one goes on."""
-    url = rig.target.url.replace(path.room, "video")
+    url = rig.target.url.replace(rig.path.room, "video")
     target = Target(url, rig.target.cert_hash, rig.target.router)
     with pytest.raises(ConnectionFailed, match="named like a kind"):
         await rig.round(Load(), 0.2, target=target)
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_stalled_generator_raises_the_latency_and_hides_nothing(path: LocalPath) -> None:
+async def test_a_stalled_generator_raises_the_latency_and_hides_nothing(rig: Rig) -> None:
+    await refused(rig)
     began: asyncio.Future[Span] = asyncio.get_running_loop().create_future()
-    async with Rig(path, 1, ("video",)) as rig:
-        await refused(rig, path)
-        load = Load(rate_hz=100.0, size_bytes=500)
-        running = asyncio.create_task(rig.round(load, 2.0, 0.5, started=began.set_result))
-        span = await began
-        await asyncio.sleep((span.from_us + 500_000 - monotonic_us()) / 1e6)
-        os.kill(rig.generators[0].pid, signal.SIGSTOP)
-        try:
-            await asyncio.sleep(STALL_S)
-        finally:
-            os.kill(rig.generators[0].pid, signal.SIGCONT)
-        stalled = await running
+    load = Load(rate_hz=100.0, size_bytes=500)
+    running = asyncio.create_task(rig.round(load, 2.0, 0.5, started=began.set_result))
+    span = await began
+    await asyncio.sleep((span.from_us + 500_000 - monotonic_us()) / 1e6)
+    os.kill(rig.generators[0].pid, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(STALL_S)
+    finally:
+        os.kill(rig.generators[0].pid, signal.SIGCONT)
+    stalled = await running
     assert fits(stalled)
     # All that was scheduled was sent and counts, from the time it was due: 50 of 200 objects wait
     # 0.5 s down to nothing.
@@ -102,8 +107,8 @@ async def test_a_stalled_generator_raises_the_latency_and_hides_nothing(path: Lo
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_loss_delay_and_their_seed(path: LocalPath, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loss, "LocalPath", Kept(path))
+@pytest.mark.usefixtures("kept")
+async def test_loss_delay_and_their_seed() -> None:
     config = loss.configuration(
         losses=[0.0, 0.1], delay_ms=40.0, jitter_ms=5.0, reorder=0.05, seed=3, size_bytes=5000,
         rate=40.0, duration_s=1.5, warmup_s=0.3, mtu=1452, fsync="interval",
@@ -124,8 +129,8 @@ async def test_loss_delay_and_their_seed(path: LocalPath, monkeypatch: pytest.Mo
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_the_number_of_sessions(path: LocalPath, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "LocalPath", Kept(path))
+@pytest.mark.usefixtures("kept")
+async def test_the_number_of_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "pin", lambda pid, to: None)  # others need the path as it is
     common: dict[str, Any] = {
         "rate": 20.0, "size_bytes": 2000, "generators": 2, "duration_s": 0.8, "warmup_s": 0.2,
@@ -142,10 +147,8 @@ async def test_the_number_of_sessions(path: LocalPath, monkeypatch: pytest.Monke
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_stamps_against_a_router_without(
-    path: LocalPath, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stamps, "LocalPath", Kept(path))
+@pytest.mark.usefixtures("kept")
+async def test_stamps_against_a_router_without() -> None:
     config = stamps.configuration(
         rounds=1, rate=200.0, size_bytes=2000, kind="video", sessions=2, duration_s=0.5,
         fsync="interval",
@@ -163,25 +166,20 @@ async def test_stamps_against_a_router_without(
     )
 
 
-def test_throughput_by_command() -> None:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "wtp", "bench", "throughput", "--rate", "200,flat-out"),
-            *("--duration", "1s", "--warmup", "300ms", "--sessions", "2", "-o", "json"),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout)
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.usefixtures("kept")
+async def test_throughput_paced_and_flat_out() -> None:
+    config = throughput.configuration(
+        rates=[200.0, 0.0], size_bytes=2000, kind="data", sessions=2, generators=1,
+        duration_s=1.0, warmup_s=0.3, mtu=0, fsync="interval",
+    )  # fmt: skip
+    figures = await throughput.run(config)
     paced, flat_out = figures["series"]
     assert (paced["label"], flat_out["label"]) == ("200/s", "flat out")
-    assert all(fits(one) for one in (paced, flat_out))
     assert paced["offered"] == 260
     assert paced["n"] == 200
     for one in (paced, flat_out):
+        assert fits(one)
         assert one["dropped"] == 0  # reliable: held back, never dropped
         assert one["mb_per_s"] == pytest.approx(one["objects_per_s"] * 2000 / 1e6, rel=0.01)
         assert one["objects_per_core_s"] > one["objects_per_core_s_with_broker"] > 0
