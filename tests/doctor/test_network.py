@@ -15,6 +15,7 @@ from aiohttp import web
 
 from tests.broker_protocol.running import broker as running_broker
 from tests.doctor.subjects import free_port, only, states, subject
+from tests.router.test_https import Shown
 from wtp import __version__
 from wtp.broker.accessprobe import Entry
 from wtp.broker.adminvalues import Policies
@@ -34,8 +35,6 @@ from wtp.wire.control import Welcome
 
 PATIENCE_S = 60.0
 HEALTH: dict[str, Any] = {"status": "ok", "connected": True, "notes": {}}
-SNAPSHOT = {**HEALTH, "version": "1", "uptime_s": 1, "sessions": 0, "broker": "", "services": {}}
-SNAPSHOT |= {"profile": {}}
 
 
 @asynccontextmanager
@@ -94,9 +93,12 @@ async def test_a_router_and_its_clock(tmp_path: Path, monkeypatch: pytest.Monkey
 async def https_alone(folder: Path, *, udp: bool) -> AsyncIterator[int]:
     """The HTTPS side of a router; UDP of that port is bound and silent, or nobody's."""
     certificate = create_certificate(folder / "certs")
-    app = https.build(
-        lambda: dict(SNAPSHOT), lambda: {"boot_id": "b", "anchor_us": 1, "now_us": 2}, certificate
-    )
+
+    async def health(_: web.Request) -> web.Response:
+        return web.json_response(HEALTH)
+
+    app = web.Application()
+    app.add_routes([web.get("/health", health)])
     runner = web.AppRunner(app)
     await runner.setup()
     port = free_port()
