@@ -94,6 +94,31 @@ async def test_a_silent_reader_shows_no_figures() -> None:
     theirs.close()
 
 
+async def test_a_router_that_runs_already_and_one_that_refuses() -> None:
+    from wtp.bench import router
+    from wtp.bench.path import GivenPath, LocalPath
+    from wtp.errors import ConnectionFailed, NotFound, Refused
+
+    config = {"size_bytes": 1000, "rate": 50.0, "duration_s": 0.6, "warmup_s": 0.1, "mtu": 0}
+    async with LocalPath("never") as path:
+        await path.make_rooms()
+        given = GivenPath(path.url, path.trust, path.broker, path.room)
+        figures = await router.run(config, given=given)
+        assert figures["n"] > 0
+        assert figures["dropped"] is None
+        assert "router_cpu_s_per_1000" not in figures
+        with pytest.raises(NotFound, match="nowhere"):
+            await router.run(config, given=GivenPath(path.url, path.trust, path.broker, "nowhere"))
+        source = ["--source", "testsrc", "--size", "320x240", "--name", "bench"]
+        await path.start("publish", source, path.room_args, path.router_args)
+        with pytest.raises(Refused, match="refused the generator") as refused:
+            await router.run(config, given=given)
+        assert refused.value.exit_code == 4
+        nobody = GivenPath("https://127.0.0.1:9/wt", path.trust, path.broker, path.room)
+        with pytest.raises(ConnectionFailed):
+            await router.run(config, given=nobody)
+
+
 async def test_broken_generator_is_an_error() -> None:
     from wtp.bench.path import LocalPath
     from wtp.errors import WtpError

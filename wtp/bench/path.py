@@ -18,6 +18,7 @@ from wtp.broker.rooms import ensure_room
 from wtp.children import Child
 from wtp.config.schema import BrokerSettings, RoomSettings
 from wtp.errors import WtpError
+from wtp.transport.trust import Trust
 
 START_S = 60.0
 """What a process may take to start on a busy machine."""
@@ -87,6 +88,16 @@ class LocalPath:
     def router_args(self) -> list[str]:
         """Options that lead a publisher to this router."""
         return ["--router", self.router_url, "--cert-hash", self._hash]
+
+    @property
+    def url(self) -> str:
+        """URL of the router with this path's room."""
+        return f"{self.router_url}?room={self.room}"
+
+    @property
+    def trust(self) -> Trust:
+        """How the router's certificate is judged."""
+        return Trust(cert_hash=self._hash)
 
     @property
     def cert_hash(self) -> str:
@@ -160,3 +171,39 @@ class LocalPath:
                 async with administer(self.broker) as admin:
                     await admin.delete_namespace(f"public/{self.room}", force=True)
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+
+class GivenPath:
+    """A router and a broker that run already, perhaps elsewhere: only the way is measured.
+
+    Args:
+        router_url: URL of the router, the room in its query.
+        trust: How its certificate is judged.
+        broker: The broker behind it.
+        room: A room that is there.
+    """
+
+    def __init__(self, router_url: str, trust: Trust, broker: BrokerSettings, room: str) -> None:
+        self.url, self.trust, self.broker, self.room = router_url, trust, broker, room
+        self.processes: dict[str, Child] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        """Nothing was started."""
+
+    def topic(self, name: str) -> str:
+        """A topic of the room."""
+        return f"persistent://public/{self.room}/{name}"
+
+    async def make_rooms(self) -> None:
+        """The room is the user's."""
+
+    def cpu(self) -> dict[str, float]:
+        """Not known: the processes are not ours."""
+        return {}
+
+    async def watch_memory(self) -> dict[str, list[tuple[float, int]]]:
+        """Not known."""
+        return {}

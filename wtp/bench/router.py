@@ -14,11 +14,11 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from wtp.bench.machine import machine_line, memory_figures, spin_ms
-from wtp.bench.path import LocalPath
+from wtp.bench.path import GivenPath, LocalPath
 from wtp.broker.connect import connect as connect_broker
 from wtp.clock import monotonic_us
 from wtp.config.schema import BrokerSettings
-from wtp.errors import ConnectionFailed, WtpError
+from wtp.errors import ConnectionFailed, Refused, WtpError
 from wtp.metrics import Latency, Timeline
 from wtp.model import Kind, Object
 from wtp.transport.client import Trust, connect
@@ -26,6 +26,7 @@ from wtp.transport.session import Session
 from wtp.wire import StreamType, control
 from wtp.wire.objects import encode_head
 
+PUBLISH_S = 30.0
 SILENCE_S = 3.0
 ANSWER_S = 30.0
 """What a reader may take beyond its silence before it counts as stopped."""
@@ -84,10 +85,10 @@ class Generator:
 
 
 async def _generate(
-    url: str, cert_hash: str, size_bytes: int, rate: float, duration_s: float, mtu: int
+    url: str, trust: Trust, size_bytes: int, rate: float, duration_s: float, mtu: int
 ) -> dict[str, Any]:
     generator = Generator()
-    session = await connect(url, lambda _: generator, Trust(cert_hash=cert_hash), mtu=mtu)
+    session = await connect(url, lambda _: generator, trust, mtu=mtu)
     generator.session = session
     stream = session.open_stream()
     session.send(stream, bytes([StreamType.CONTROL]))
@@ -97,9 +98,13 @@ async def _generate(
         control.Publish(1, "video", Kind.VIDEO.value, "application/octet-stream"),
     ):
         session.send(stream, control.encode(message))
-    await generator.published.wait()
+    async with asyncio.timeout(PUBLISH_S):
+        await generator.published.wait()
     if generator.error:
-        raise ConnectionFailed(f"The router refused: {generator.error}.")
+        raise Refused(
+            f"The router refused the generator: {generator.error.rstrip('.')}.",
+            hint="Choose a room where this publisher may send: --room.",
+        )
     payload, sent, dropped = bytes(size_bytes), 0, 0
     start_us = monotonic_us() + 100_000
     end_us = start_us + int(duration_s * 1e6)
@@ -169,26 +174,35 @@ def run_generator(pipe: Connection, *args: Any) -> None:
     """Send objects; the pipe gets the counts, or what went wrong."""
     try:
         pipe.send(asyncio.run(_generate(*args)))
-    except (WtpError, TimeoutError) as error:
-        pipe.send({"error": str(error) or "the router did not answer the flush"})
+    except WtpError as error:
+        pipe.send(error)
+    except TimeoutError:
+        pipe.send(ConnectionFailed("The router does not answer.", hint="See the router's log."))
 
 
-def run_reader(*args: Any) -> None:
-    """Receive them; the pipe gets `ready`, and the figures in the end."""
-    asyncio.run(_read(*args))
+def run_reader(broker: BrokerSettings, topic: str, warmup_us: int, pipe: Connection) -> None:
+    """Receive them; the pipe gets `ready` and the figures in the end, or what went wrong."""
+    try:
+        asyncio.run(_read(broker, topic, warmup_us, pipe))
+    except WtpError as error:
+        pipe.send(error)
 
 
-async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, Any]:
+async def run(
+    config: dict[str, Any], say: Say = lambda _: None, given: GivenPath | None = None
+) -> dict[str, Any]:
     """Measure one rate.
 
     Args:
         config: `size_bytes`, `rate` (objects/s), `duration_s`, `warmup_s`, `mtu`, `fsync`.
         say: Told in a sentence what is going on.
+        given: A router and a broker that run already; None starts some.
 
     Returns:
         `n`, percentiles in ms from scheduled send to receipt, `objects_per_s`, `offered`,
         `delivered` (received), `in_flight`, `dropped` and `dropped_by_hop`,
-        `router_cpu_s_per_1000`, `broker_cpu_s_per_1000`, `packet_bytes`. Of a reader that has
+        `router_cpu_s_per_1000`, `broker_cpu_s_per_1000`, `packet_bytes`; of a given router what it
+        dropped and its CPU time are unknown. Of a reader that has
         fallen silent all of it is unknown, `n` is 0, and a note says so.
 
     Raises:
@@ -196,7 +210,7 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
     """
     spin_before = await asyncio.to_thread(spin_ms)
     context = multiprocessing.get_context("spawn")
-    async with LocalPath(config["fsync"]) as path:
+    async with given or LocalPath(config["fsync"]) as path:
         results, theirs = context.Pipe()
         sent_pipe, generator_end = context.Pipe()
         reader = context.Process(
@@ -204,9 +218,8 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
             args=(path.broker, path.topic("video"), int(config["warmup_s"] * 1e6), theirs),
             daemon=True,
         )
-        url = f"{path.router_url}?room={path.room}"
         length_s = config["duration_s"] + config["warmup_s"]
-        work = (url, path.cert_hash, config["size_bytes"], config["rate"], length_s)
+        work = (path.url, path.trust, config["size_bytes"], config["rate"], length_s)
         generator = context.Process(
             target=run_generator, args=(generator_end, *work, config["mtu"]), daemon=True
         )
@@ -222,11 +235,9 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
             watching.cancel()
             memory = await watching
             after = path.cpu()
-            if "error" in sent:
-                raise WtpError(sent["error"], hint="See the router's log.")
             figures = await _received(results)
             await asyncio.sleep(0.6)
-            router = path.processes["router"].last
+            router = path.processes["router"].last if given is None else {}
         finally:
             for process in (generator, reader):
                 if process.pid is not None:
@@ -235,6 +246,7 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
     per_1000 = {
         f"{name}_cpu_s_per_1000": round((after[name] - before[name]) * 1000 / sent["sent"], 3)
         for name in ("router", "broker")
+        if name in after
     }
     rate, received = figures["objects_per_s"], figures.pop("received")
     return {
@@ -255,7 +267,7 @@ async def _received(results: Connection) -> dict[str, Any]:
     """What the reader measured; nothing is known when it does not answer."""
     try:
         figures: dict[str, Any] = await expect(results, SILENCE_S + ANSWER_S, "the reader")
-    except WtpError as error:
+    except Silent as error:
         empty = {**Latency().snapshot(), "received": None, "objects_per_s": None}
         return {**empty, "notes": [f"{error.message} Nothing is known of what it received."]}
     if not figures["n"]:
@@ -295,7 +307,18 @@ def account(sent: dict[str, Any], router: dict[str, Any], received: int | None) 
 
 
 async def expect(pipe: Connection, seconds: float, who: str) -> Any:
-    """The next word of another process; WtpError when it does not come in time."""
+    """The next word of another process.
+
+    Raises:
+        WtpError: It does not come in time; or what the other process says went wrong.
+    """
     if not await asyncio.to_thread(pipe.poll, seconds):
-        raise WtpError(f"{who.capitalize()} said nothing for {seconds:.0f} s.")
-    return pipe.recv()
+        raise Silent(f"{who.capitalize()} said nothing for {seconds:.0f} s.")
+    word = pipe.recv()
+    if isinstance(word, WtpError):
+        raise word
+    return word
+
+
+class Silent(WtpError):
+    """A process of the benchmark does not answer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -26,7 +26,21 @@ from wtp.cli.bench_common import (
     ranged,
     say,
 )
-from wtp.cli.options import Admin, Profile, load_settings, option, parse_seconds
+from wtp.cli.options import (
+    Admin,
+    Broker,
+    Profile,
+    Room,
+    load_settings,
+    option,
+    parse_seconds,
+)
+from wtp.cli.publish_options import Authority, CertHash, Insecure
+from wtp.errors import UsageError
+
+if TYPE_CHECKING:
+    from wtp.bench.path import GivenPath
+    from wtp.transport.trust import Trust
 
 RATE_30, RATE_500 = Range("30", (30.0,)), Range("500", (500.0,))
 SIZE_1_KB, SIZE_20_KB = Range("1KB", (1000.0,)), Range("20KB", (20_000.0,))
@@ -67,19 +81,56 @@ def latency(
 
 @measured(app)
 def router(
+    ctx: typer.Context,
     rate: RateRange = RATE_30,
     size: SizeRange = SIZE_20_KB,
     duration: Seconds = 20.0,
     warmup: Warmup = 3.0,
     mtu: Mtu = 0,
     fsync: Fsync = "interval",
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--router",
+            metavar="URL",
+            help="A router that runs already, with its --broker; default: both are started.",
+        ),
+    ] = None,
+    broker: Broker = None,
+    room: Room = None,
+    cert_hash: CertHash = "",
+    ca: Authority = None,
+    insecure: Insecure = False,
+    profile: Profile = "local",
 ) -> Bench:
     """Objects of one size at one rate through router and broker: latency, CPU, drops."""
     from wtp.bench import router as bench
+    from wtp.transport.trust import Trust
 
-    config = {"duration_s": duration, "warmup_s": warmup, "mtu": mtu, "fsync": fsync}
+    config: dict[str, Any] = {"duration_s": duration, "warmup_s": warmup, "mtu": mtu}
+    given = None
+    if url:
+        given = _given(ctx, url, Trust(cert_hash=cert_hash, ca=ca, insecure=insecure))
+        config |= {"router": url.partition("?")[0], "broker": given.broker.url, "room": given.room}
+    elif broker or room or cert_hash or ca or insecure:
+        raise UsageError(
+            "--broker, --room and the certificate are about a router that runs already.",
+            hint="Name it: --router https://HOST:4433/wt",
+        )
+    config["fsync"] = fsync
     ranges = {"size_bytes": size, "rate": rate}
-    return ranged("router", config, ranges, lambda one: asyncio.run(bench.run(one, say)))
+    return ranged("router", config, ranges, lambda one: asyncio.run(bench.run(one, say, given)))
+
+
+def _given(ctx: typer.Context, url: str, trust: Trust) -> GivenPath:
+    from wtp.bench.path import GivenPath
+    from wtp.config.load import certs_folder
+    from wtp.publisher.trust import room_url, trust_for
+
+    settings = load_settings(ctx)
+    whole, _ = room_url(url, settings.rooms.room)
+    known = trust_for(whole, trust, certs_folder(settings))()
+    return GivenPath(whole, known, settings.broker, settings.rooms.room)
 
 
 @measured(app)
