@@ -14,8 +14,10 @@ import pytest
 from aiohttp import ClientSession
 
 from wtp.children.exposed import Exposed, lay, list_exposed
-from wtp.children.figures import serve_figures
+from wtp.children.figures import serve_figures, simple_pages
 from wtp.errors import UsageError, WtpError
+
+PAGES = simple_pages(lambda: {"n": 1, "path": Path("x")}, lambda: b"up 1\n")
 
 
 def exposed(pid: int, role: str = "consume", started_us: int = 5) -> Exposed:
@@ -96,7 +98,7 @@ def test_a_folder_that_cannot_be_written_is_no_reason_to_stop(
 
 async def test_figures_are_served_to_this_machine() -> None:
     async with (
-        serve_figures("127.0.0.1:0", lambda: {"n": 1, "path": Path("x")}, lambda: b"up 1\n") as url,
+        serve_figures("127.0.0.1:0", PAGES) as url,
         ClientSession() as session,
     ):
         async with session.get(url + "/stats") as answer:
@@ -110,7 +112,7 @@ async def test_figures_are_served_to_this_machine() -> None:
 
 async def test_a_public_or_taken_address_is_refused() -> None:
     with pytest.raises(UsageError, match="public address") as caught:
-        async with serve_figures("0.0.0.0:0", dict, bytes):
+        async with serve_figures("0.0.0.0:0", PAGES):
             pass
     assert "127.0.0.1" in caught.value.hint
     with socket.socket() as taken:
@@ -118,6 +120,6 @@ async def test_a_public_or_taken_address_is_refused() -> None:
         taken.listen()
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(WtpError, match="in use") as refused:
-            async with serve_figures(listen, dict, bytes):
+            async with serve_figures(listen, PAGES):
                 pass
     assert refused.value.code == "bind"

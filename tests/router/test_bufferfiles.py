@@ -202,6 +202,14 @@ async def test_sessions_of_the_original_framing_and_resets_count_too(watched: Wa
     assert rows[-1]["publisher"].startswith("legacy-")
 
 
+async def test_an_object_that_came_as_one_whole_stream_counts(watched: Watched) -> None:
+    peer = await watched.camera()
+    peer.stream_data(6, bytes([StreamType.OBJECTS]) + wire(1, 500), True)
+    rows, _ = watched.finish()
+    names = ("packets_total", "packets_complete", "packets_fragmented", "offered")
+    assert [rows[-1][name] for name in names] == ["1", "1", "0", "1"]
+
+
 def test_files_are_cut_and_stay_under_the_bound(tmp_path: Path) -> None:
     kept = tmp_path / "buffer_metrics_notes.csv"
     kept.write_text("mine")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,12 @@ from aiohttp import ClientSession
 from aiohttp.test_utils import BaseTestServer, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.router.fakes import clock, picture
+from wtp.config.schema import QueueSettings
+from wtp.model import Kind, Track
 from wtp.router import https
+from wtp.router.routes import LiveRoute, Route
+from wtp.router.totals import figures
 from wtp.transport.certs import Certificate, create_certificate
 
 SNAPSHOT: dict[str, Any] = {
@@ -43,21 +49,28 @@ SNAPSHOT: dict[str, Any] = {
             },
         }
     },
-    "tracks": {
-        "r/p/t": {
-            "kind": "video",
-            "offered": 10,
-            "bytes": 99,
-            "queued": 1,
-            "queued_bytes": 50,
-            "dropped": {"queue": 2},
-        }
-    },
     "services": {},
     "profile": {"error": ""},
     "refused": {"origin": 4},
     "transport": {"handshakes": 5},
 }
+
+
+class Shown:
+    """A router's figures."""
+
+    def __init__(self, values: Mapping[str, Any] = SNAPSHOT) -> None:
+        self.values = dict(values)
+        queues = QueueSettings(video_objects=5)
+        self.route = LiveRoute(
+            Track("r", "p", "t"), Kind.VIDEO, "video/h264", "topic", clock(), queues
+        )
+
+    def brief(self) -> dict[str, Any]:
+        return self.values
+
+    def routes(self) -> list[Route]:
+        return [self.route]
 
 
 @pytest.fixture
@@ -66,17 +79,13 @@ def certificate(tmp_path: Path) -> Certificate:
 
 
 @pytest.fixture
-def snapshot() -> dict[str, Any]:
-    return dict(SNAPSHOT)
+def shown() -> Shown:
+    return Shown()
 
 
 @pytest.fixture
-async def server(
-    certificate: Certificate, snapshot: dict[str, Any]
-) -> AsyncIterator[BaseTestServer]:
-    app = https.build(
-        lambda: snapshot, lambda: {"boot_id": "b", "anchor_us": 1, "now_us": 2}, certificate
-    )
+async def server(certificate: Certificate, shown: Shown) -> AsyncIterator[BaseTestServer]:
+    app = https.build(shown, lambda: {"boot_id": "b", "anchor_us": 1, "now_us": 2}, certificate)
     async with TestServer(app) as running:
         yield running
 
@@ -93,15 +102,13 @@ async def test_health_has_version_uptime_and_notes(server: BaseTestServer) -> No
         assert word in text
 
 
-async def test_ready_follows_the_broker_and_the_drain(
-    server: BaseTestServer, snapshot: dict[str, Any]
-) -> None:
+async def test_ready_follows_the_broker_and_the_drain(server: BaseTestServer, shown: Shown) -> None:
     assert (await get(server, "/ready"))[0] == 200
-    snapshot["connected"] = False
+    shown.values["connected"] = False
     status, text = await get(server, "/ready")
     assert status == 503
     assert "broker" in text
-    snapshot.update(connected=True, status="draining")
+    shown.values.update(connected=True, status="draining")
     assert "draining" in (await get(server, "/ready"))[1]
 
 
@@ -116,7 +123,9 @@ async def test_clock_and_hash_are_open_to_pages(
             assert (await answer.json())["value"] == certificate.sha256
 
 
-async def test_metrics_are_prometheus_text(server: BaseTestServer) -> None:
+async def test_metrics_are_prometheus_text(server: BaseTestServer, shown: Shown) -> None:
+    for seq in range(9):
+        shown.route.offer(picture(seq, key=seq == 0, size=50))
     status, text = await get(server, "/metrics")
     assert status == 200
     families = {family.name: family for family in text_string_to_metric_families(text)}
@@ -132,7 +141,19 @@ async def test_metrics_are_prometheus_text(server: BaseTestServer) -> None:
     hops = families["wtp_router_hop_seconds"].samples
     assert {sample.labels["hop"] for sample in hops} == {"route->publish"}  # the other is unknown
     (queue,) = families["wtp_router_track_queue_bytes"].samples
-    assert (queue.labels["track"], queue.value) == ("r/p/t", 50)
+    assert queue.labels == {"track": "r/p/t", "kind": "video"}
+    assert queue.value == shown.route.queued * 50 > 0
+    (dropped,) = families["wtp_router_track_dropped_objects"].samples
+    assert dropped.value == 9 - shown.route.queued > 0
+    assert families["wtp_router_tracks"].samples[0].value == 1
+    assert all(family.documentation for family in families.values())
+
+
+async def test_stats_are_the_whole_snapshot(server: BaseTestServer, shown: Shown) -> None:
+    _, text = await get(server, "/stats")
+    assert json.loads(text) == {**SNAPSHOT, "tracks": {"r/p/t": figures(shown.route)}}
+    shown.routes = lambda: []  # type: ignore[method-assign]  # a router nobody uses
+    assert json.loads((await get(server, "/stats"))[1])["tracks"] == {}
 
 
 async def test_stats_are_for_this_machine_only(

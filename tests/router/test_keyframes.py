@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 from aiohttp.test_utils import BaseTestServer, TestServer
 
 from tests.router.fakes import FakeOwner, FakeProducer, Time, clock, picture
-from tests.router.test_https import SNAPSHOT
+from tests.router.test_https import Shown
 from tests.router.test_peer import HELLO, VIDEO, Desk, of, orders, settle
 from wtp.broker.client import Producer
 from wtp.config.schema import QueueSettings
@@ -115,9 +115,7 @@ def test_a_publisher_that_is_away_or_cannot_hear_is_no_success(
 @pytest.fixture
 async def server(tmp_path: Path, routes: dict[Track, Route]) -> AsyncIterator[BaseTestServer]:
     paths = web_routes(lambda: routes, lambda origin, headers: origin == "https://good")
-    app = https.build(
-        lambda: dict(SNAPSHOT), lambda: {"now_us": 2}, create_certificate(tmp_path), paths
-    )
+    app = https.build(Shown(), lambda: {"now_us": 2}, create_certificate(tmp_path), paths)
     async with TestServer(app) as running:
         yield running
 

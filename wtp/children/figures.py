@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wtp.config.address import is_loopback, join_address, split_address
@@ -18,19 +19,39 @@ from wtp.errors import UsageError, WtpError
 if TYPE_CHECKING:
     from aiohttp import web
 
-Snapshot = Callable[[], dict[str, Any]]
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """What is served; both are asked on the loop.
+
+    Attributes:
+        stats: Makes the JSON text.
+        metrics: Makes the Prometheus text.
+    """
+
+    stats: Callable[[], Awaitable[str]]
+    metrics: Callable[[], Awaitable[bytes]]
+
+
+def simple_pages(snapshot: Callable[[], dict[str, Any]], metrics: Callable[[], bytes]) -> Pages:
+    """Pages of a role whose snapshot is made at once."""
+
+    async def stats() -> str:
+        return json.dumps(snapshot(), default=str)
+
+    async def text() -> bytes:
+        return metrics()
+
+    return Pages(stats, text)
 
 
 @contextlib.asynccontextmanager
-async def serve_figures(
-    listen: str, snapshot: Snapshot, metrics: Callable[[], bytes]
-) -> AsyncIterator[str]:
+async def serve_figures(listen: str, pages: Pages) -> AsyncIterator[str]:
     """Serve while the context lasts.
 
     Args:
         listen: `HOST:PORT` of this machine; port 0 takes a free one.
-        snapshot: Plain values, asked for on the loop.
-        metrics: The Prometheus text, likewise.
+        pages: What is served.
 
     Yields:
         The URL, `http://HOST:PORT`.
@@ -48,7 +69,7 @@ async def serve_figures(
     from aiohttp import web
 
     sock = _bind(listen)
-    runner = web.AppRunner(_application(snapshot, metrics), access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(_application(pages), access_log=None, shutdown_timeout=1.0)
     try:
         await runner.setup()
         await web.SockSite(runner, sock).start()
@@ -76,7 +97,7 @@ def _bind(listen: str) -> socket.socket:
     return sock
 
 
-def _application(snapshot: Snapshot, metrics: Callable[[], bytes]) -> web.Application:
+def _application(pages: Pages) -> web.Application:
     from aiohttp import web
     from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -93,11 +114,12 @@ def _application(snapshot: Snapshot, metrics: Callable[[], bytes]) -> web.Applic
         return answer
 
     async def stats(_: web.Request) -> web.Response:
-        text = json.dumps(snapshot(), default=str)
-        return web.Response(text=text, content_type="application/json")
+        return web.Response(text=await pages.stats(), content_type="application/json")
 
     async def prometheus(_: web.Request) -> web.Response:
-        return web.Response(body=metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(
+            body=await pages.metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
 
     app = web.Application(middlewares=[this_machine], client_max_size=1024)
     app.add_routes([web.get("/stats", stats), web.get("/metrics", prometheus)])

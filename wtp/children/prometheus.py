@@ -67,20 +67,18 @@ def exposition(
     role: str,
     snapshot: Callable[[], dict[str, Any]],
     latencies: Latencies | None = None,
-    families: Families | None = None,
 ) -> Callable[[], bytes]:
-    """What makes the text of GET /metrics of a command.
+    """What makes the text of GET /metrics of a command other than the router.
 
     Args:
         role: The command.
         snapshot: Its figures.
         latencies: Its histograms by hop, `total` beside them.
-        families: Makes metrics of its figures; by default what is known here of its role.
     """
-    make = families or _FAMILIES.get(role, _nothing)
+    families = _FAMILIES.get(role, _nothing)
 
     def collect() -> Iterator[Metric]:
-        yield from make(snapshot())
+        yield from families(snapshot())
         if latencies is not None:
             yield from hops(_NOUNS.get(role, role), latencies())
 

@@ -13,7 +13,7 @@ from wtp.config.schema import Settings
 from wtp.errors import WtpError
 
 if TYPE_CHECKING:
-    from wtp.children.prometheus import Families
+    from wtp.children.figures import Pages
     from wtp.metrics import Latency
 
 Snapshot = dict[str, Any]
@@ -33,7 +33,7 @@ class Exposure:
         child: Whether it has a parent, whose address in the environment may be taken already.
         served: The URL at which the role serves its figures by itself, out of its info.
         latencies: Its histograms by hop, `total` beside them.
-        families: Makes Prometheus metrics of its figures, where its name does not say how.
+        pages: What is served, where its snapshot and name do not say it.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Exposure:
     child: bool = False
     served: Callable[[Snapshot], str] | None = None
     latencies: Latencies | None = None
-    families: Families | None = None
+    pages: Pages | None = None
 
     @contextlib.asynccontextmanager
     async def around(self, snapshot: Callable[[], Snapshot], ready: Ready) -> AsyncIterator[Ready]:
@@ -75,17 +75,19 @@ class Exposure:
     async def _serve(
         self, listen: str, snapshot: Callable[[], Snapshot], stack: contextlib.AsyncExitStack
     ) -> str:
-        from wtp.children.figures import serve_figures
+        from wtp.children.figures import serve_figures, simple_pages
         from wtp.children.prometheus import exposition
 
-        text = exposition(self.name, snapshot, self.latencies, self.families)
+        pages = self.pages
+        if pages is None:
+            pages = simple_pages(snapshot, exposition(self.name, snapshot, self.latencies))
         try:
-            return await stack.enter_async_context(serve_figures(listen, snapshot, text))
+            return await stack.enter_async_context(serve_figures(listen, pages))
         except WtpError as error:
             if not self.child or error.code != "bind":
                 raise
         free = f"{listen.rpartition(':')[0]}:0"
-        return await stack.enter_async_context(serve_figures(free, snapshot, text))
+        return await stack.enter_async_context(serve_figures(free, pages))
 
     def _lay(self, url: str, stack: contextlib.AsyncExitStack) -> None:
         from wtp.children.exposed import Exposed, lay

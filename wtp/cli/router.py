@@ -59,12 +59,12 @@ def router(
     """
     settings = load_settings(ctx)
     from wtp.config.reload import Reload
-    from wtp.router.exposition import families
     from wtp.router.run import LIVE, Router, served
     from wtp.ui.router import announce, line, summary
 
+    role = Router(settings, Reload(*sources(ctx), LIVE))
     run_role(
-        Router(settings, Reload(*sources(ctx), LIVE)),
+        role,
         name="router",
         settings=settings,
         child=child,
@@ -73,5 +73,5 @@ def router(
         line=line,
         summary=summary,
         served=served,
-        families=families,
+        pages=role.pages,
     )

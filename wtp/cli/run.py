@@ -21,7 +21,7 @@ from wtp.config.schema import Settings
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from wtp.children.prometheus import Families
+    from wtp.children.figures import Pages
 
 FORCED_END_S = 3.0
 """Seconds that a second Ctrl-C leaves for cleaning up before the process ends hard."""
@@ -61,7 +61,7 @@ def run_role(
     face: Face | None = None,
     served: Callable[[Snapshot], str] | None = None,
     latencies: Latencies | None = None,
-    families: Families | None = None,
+    pages: Pages | None = None,
 ) -> None:
     """Run a role to its end and leave with the right exit code.
 
@@ -83,7 +83,7 @@ def run_role(
         face: Replaces the terminal, lines or events, for a role that has the terminal itself.
         served: The URL at which the role serves its figures by itself, out of its info.
         latencies: Its histograms by hop, `total` beside them, for Prometheus.
-        families: Makes Prometheus metrics of its figures, where its name does not say how.
+        pages: What is served of its figures, where its snapshot and name do not say it.
 
     Raises:
         WtpError: The role's own error, unless `child` (it went out as an event).
@@ -98,7 +98,7 @@ def run_role(
         announce=announce, line=line, screen=screen, summary=summary,
     )  # fmt: skip
     exposure = Exposure(
-        name, settings, child=child, served=served, latencies=latencies, families=families
+        name, settings, child=child, served=served, latencies=latencies, pages=pages
     )
     lines = JsonLines(face.log) if as_json else LogLines(face)
     with _logging(lines, log_level or settings.logging.level):

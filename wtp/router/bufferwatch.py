@@ -186,6 +186,11 @@ class MeteredPeer(Peer):
         self.counts.most_streams = max(self.counts.most_streams, len(self._streams) + 1)
         return incoming
 
+    def _take_whole(self, stream: int, data: bytes) -> bool:
+        taken = super()._take_whole(stream, data)
+        self.counts.whole += taken
+        return taken
+
     def _feed(self, stream: int, incoming: Incoming, data: bytes) -> None:
         super()._feed(stream, incoming, data)
         if self._partial_bytes > self.counts.most_bytes:

@@ -19,17 +19,15 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from wtp.children.prometheus import text_of
-from wtp.router.exposition import families
+from wtp.router.exposition import Shown, pages
 from wtp.transport.certs import Certificate
 
-Snapshot = Callable[[], dict[str, Any]]
 _OPEN = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
 """/clock and /cert-hash hold nothing secret and are there for pages."""
 
 
 def build(
-    snapshot: Snapshot,
+    shown: Shown,
     clock: Callable[[], dict[str, Any]],
     certificate: Certificate,
     more: Iterable[web.RouteDef] = (),
@@ -37,15 +35,15 @@ def build(
     """The application.
 
     Args:
-        snapshot: The router's live figures.
+        shown: The router's live figures.
         clock: `boot_id`, `anchor_us` and `now_us`.
         certificate: What is served.
         more: Paths beside those above.
     """
-    prometheus = text_of("router", lambda: families(snapshot()))
+    served = pages(shown)
 
     async def health(_: web.Request) -> web.Response:
-        now = snapshot()
+        now = shown.brief()
         keys = (
             "status",
             "version",
@@ -60,7 +58,7 @@ def build(
         return web.json_response({key: now[key] for key in keys})
 
     async def ready(_: web.Request) -> web.Response:
-        now = snapshot()
+        now = shown.brief()
         good = now["status"] == "ok" and now["connected"]
         reason = "" if good else "draining" if now["connected"] else "the broker does not answer"
         return web.json_response({"ready": good, "reason": reason}, status=200 if good else 503)
@@ -78,11 +76,13 @@ def build(
 
     async def metrics(request: web.Request) -> web.Response:
         _loopback_only(request)
-        return web.Response(body=prometheus(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(
+            body=await served.metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
 
     async def stats(request: web.Request) -> web.Response:
         _loopback_only(request)
-        return web.json_response(snapshot())
+        return web.Response(text=await served.stats(), content_type="application/json")
 
     app = web.Application(client_max_size=64 * 1024)
     app.add_routes(

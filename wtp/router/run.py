@@ -18,6 +18,7 @@ from wtp.broker.accessprobe import check_access
 from wtp.broker.connect import administer
 from wtp.children import Child
 from wtp.children.broker import ensure_broker
+from wtp.children.figures import Pages
 from wtp.clock import Clock, monotonic_us
 from wtp.config.address import is_loopback, join_address, split_address
 from wtp.config.load import broker_folder, certs_folder
@@ -27,11 +28,13 @@ from wtp.errors import Refused, UsageError, WtpError
 from wtp.model import Kind
 from wtp.router import https, keyframes
 from wtp.router.bufferwatch import BufferWatch
+from wtp.router.exposition import pages
 from wtp.router.link import BrokerLink
 from wtp.router.peer import Peer
 from wtp.router.rooms import Rooms
+from wtp.router.route import Route
 from wtp.router.services import Services
-from wtp.router.totals import hops
+from wtp.router.totals import figures
 from wtp.transport.certs import Certificate, ensure_certificate
 from wtp.transport.limits import Limits
 from wtp.transport.server import Server, serve
@@ -139,7 +142,11 @@ class Router:
         self._stopping.set()
 
     def snapshot(self) -> dict[str, Any]:
-        """Live figures: sessions, tracks with their ledgers, what was refused."""
+        """Live figures: those of `brief`, and `tracks` with their ledgers."""
+        return {**self.brief(), "tracks": {str(one.track): figures(one) for one in self.routes()}}
+
+    def brief(self) -> dict[str, Any]:
+        """Live figures without those of each track: sessions, sums by kind, what was refused."""
         rooms, link = self._rooms, self._link
         return {
             "status": "draining" if self._stopping.is_set() else "ok",
@@ -156,27 +163,20 @@ class Router:
                 kind.value: one.snapshot()
                 for kind, one in (rooms.totals() if rooms else {}).items()
             },
-            "tracks": {
-                str(track): {
-                    "kind": route.kind.value,
-                    "content_type": route.content_type,
-                    "topic": route.topic,
-                    "publisher_connected": route.owner is not None,
-                    "queued": route.queued,
-                    "queued_bytes": route.queued_bytes,
-                    "last_seq": route.last_seq,
-                    "key_requests": route.key_requests,
-                    "receipt": route.receipt.snapshot(),
-                    "hops": hops(route),
-                    **route.ledger.snapshot(),
-                }
-                for track, route in (rooms.routes.items() if rooms else ())
-            },
             "services": self._services.snapshot() if self._services else {},
             "profile": self._reload.snapshot() if self._reload else {},
             "refused": dict(self._refused),
             "transport": dict(self._server.counters) if self._server else {},
         }
+
+    def routes(self) -> list[Route]:
+        """Every track's route, as it is now."""
+        return list(self._rooms.routes.values()) if self._rooms else []
+
+    @property
+    def pages(self) -> Pages:
+        """What is to be served of these figures."""
+        return pages(self)
 
     def _take(self, settings: Settings) -> None:
         """Use these HTTP processors from now on."""
@@ -284,7 +284,7 @@ class Router:
         assert self._certificate  # noqa: S101 - set before this is called
         rooms = self._rooms
         paths = keyframes.web_routes(lambda: rooms.routes if rooms else {}, self._origin_allowed)
-        app = https.build(self.snapshot, self._time, self._certificate, paths)
+        app = https.build(self, self._time, self._certificate, paths)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)

@@ -25,9 +25,10 @@ class Totals:
             (self.wait, other.wait),
             (self.travel, other.travel),
         ):
-            own.counts = [a + b for a, b in zip(own.counts, more.counts, strict=True)]
-            own.sum_us += more.sum_us
-            own.max_us = max(own.max_us, more.max_us)
+            if any(more.counts):
+                own.counts = [a + b for a, b in zip(own.counts, more.counts, strict=True)]
+                own.sum_us += more.sum_us
+                own.max_us = max(own.max_us, more.max_us)
 
     def snapshot(self) -> dict[str, Any]:
         """The counts of objects, `receipt` and `hops`, as of a track."""
@@ -43,4 +44,21 @@ def hops(counted: Totals | Route) -> dict[str, Any]:
     return {
         "send->route": counted.travel.snapshot(),
         "route->publish": counted.wait.snapshot(),
+    }
+
+
+def figures(route: Route) -> dict[str, Any]:
+    """A track's figures as plain values."""
+    return {
+        "kind": route.kind.value,
+        "content_type": route.content_type,
+        "topic": route.topic,
+        "publisher_connected": route.owner is not None,
+        "queued": route.queued,
+        "queued_bytes": route.queued_bytes,
+        "last_seq": route.last_seq,
+        "key_requests": route.key_requests,
+        "receipt": route.receipt.snapshot(),
+        "hops": hops(route),
+        **route.ledger.snapshot(),
     }
