@@ -20,7 +20,7 @@ from wtp import __version__
 from wtp.broker.accessprobe import Entry
 from wtp.broker.adminvalues import Policies
 from wtp.config.schema import BrokerSettings, RoomSettings, RouterSettings, Settings
-from wtp.doctor import broker, clock, router
+from wtp.doctor import broker, clock, router, session
 from wtp.doctor.broker import Desk
 from wtp.doctor.clock import Exchange, KernelClock
 from wtp.doctor.finding import State
@@ -35,6 +35,17 @@ from wtp.wire.control import Welcome
 
 PATIENCE_S = 60.0
 HEALTH: dict[str, Any] = {"status": "ok", "connected": True, "notes": {}}
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for real answers as long as a busy machine takes for them."""
+    for module, names in (
+        (session, ("CONNECT_S", "WELCOME_S")), (router, ("HTTPS_S", "HASH_S")),
+        (clock, ("ANSWER_S",)), (broker, ("KNOCK_S", "ADMIN_S")),
+    ):  # fmt: skip
+        for name in names:
+            monkeypatch.setattr(module, name, PATIENCE_S)
 
 
 @asynccontextmanager
@@ -113,7 +124,10 @@ async def https_alone(folder: Path, *, udp: bool) -> AsyncIterator[int]:
 
 
 @pytest.mark.parametrize("swallowed", [True, False])
-async def test_blocked_udp_is_told_from_an_absent_router(swallowed: bool, tmp_path: Path) -> None:
+async def test_blocked_udp_is_told_from_an_absent_router(
+    swallowed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "CONNECT_S", 1.0)
     async with https_alone(tmp_path, udp=swallowed) as port:
         found = only(await router.look(subject(tmp_path, router=port)), "router")
     assert found.state is State.FAULT
@@ -145,7 +159,7 @@ async def test_another_program_on_the_tcp_port(tmp_path: Path) -> None:
     assert (found.state, "another program or a proxy" in found.found) == (State.WARNING, True)
 
 
-def session(**rest: Any) -> Met:
+def met_with(**rest: Any) -> Met:
     welcome = Welcome("s", "boot", 1, __version__, "default")
     return Met(**{"connect_ms": 3.0, "round_trip_ms": 0.2, "welcome": welcome, **rest})
 
@@ -153,15 +167,15 @@ def session(**rest: Any) -> Met:
 @pytest.mark.parametrize(
     ("met", "heard", "state", "words"),
     [
-        (session(), Web(True, "", HEALTH), State.OK, "HTTPS over TCP"),
-        (session(), Web(False, "no answer"), State.WARNING, "over TCP: no answer"),
-        (session(), Web(True, "", {**HEALTH, "status": "draining"}), State.WARNING, "draining"),
-        (session(), Web(True, "", {**HEALTH, "notes": {"public/x": "at least once"}}),
+        (met_with(), Web(True, "", HEALTH), State.OK, "HTTPS over TCP"),
+        (met_with(), Web(False, "no answer"), State.WARNING, "over TCP: no answer"),
+        (met_with(), Web(True, "", {**HEALTH, "status": "draining"}), State.WARNING, "draining"),
+        (met_with(), Web(True, "", {**HEALTH, "notes": {"public/x": "at least once"}}),
          State.WARNING, "public/x: at least once"),
-        (session(welcome=Welcome("s", "b", 1, "0.0.1")), Web(True, "", HEALTH), State.WARNING,
+        (met_with(welcome=Welcome("s", "b", 1, "0.0.1")), Web(True, "", HEALTH), State.WARNING,
          f"here {__version__}"),
-        (session(welcome=None), Web(False), State.WARNING, "no wtp router"),
-        (session(welcome=None, reason="a token is missing"), Web(False), State.FAULT, "a token"),
+        (met_with(welcome=None), Web(False), State.WARNING, "no wtp router"),
+        (met_with(welcome=None, reason="a token is missing"), Web(False), State.FAULT, "a token"),
         (Met(ConnectionFailed("Expired.", hint="h", code="expired")), Web(True), State.FAULT,
          "Expired."),
         (Met(no_answer("h:4433", "x")), Web(False), State.FAULT, "neither over UDP nor"),
