@@ -15,7 +15,6 @@ from aiohttp import web
 
 from tests.broker_protocol.running import broker as running_broker
 from tests.doctor.subjects import free_port, only, states, subject
-from tests.router.test_https import Shown
 from wtp import __version__
 from wtp.broker.accessprobe import Entry
 from wtp.broker.adminvalues import Policies
