@@ -160,7 +160,10 @@ def _possible(plan: Plan, notes: list[str]) -> Plan:
         if rival.missing:
             names = ", ".join(rival.missing)
             notes.append(f"{rival.title} is left out: {names} is missing; install with {EXTRA}.")
-    plan = replace(plan, rivals=tuple(rival for rival in plan.rivals if not rival.missing))
+    left = [rival for rival in plan.rivals if not rival.missing]
+    if plan.plain:
+        left = [replace(rival, tls=False) for rival in left]
+    plan = replace(plan, rivals=tuple(left))
     try:
         for weather in plan.weathers[-1:]:
             Stage(weather).close()

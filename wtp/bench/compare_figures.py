@@ -6,11 +6,12 @@ The rules of the verdicts, which stand in the result as well:
   so that whoever loses more than 1 % has no p99 (`RULES`).
 - audio: the least p95 of all that was sent, since a decoder hides a lost packet in twenty.
 - chat: the audio objects again, by p99, among those that repeat what is lost.
-- one-off message: the least time from nothing to the answer on a new connection, likewise.
+- one-off message: the least time from nothing to the answer on a new connection, likewise; among
+  those with TLS, which costs a round trip, when any has it.
 - file: the most MB/s, likewise.
 
-Two are tied when their ranges over the rounds overlap, or the figures differ by less than 10 %,
-which is what runs on a shared machine repeat to.
+Another is tied with the best when its figure differs by less than 10 %, which is what runs on a
+shared machine repeat to, or lies within what the best itself spread over its rounds.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ RULES = (
     Rule(VIDEO, VIDEO, "p99_of_sent_ms", "ms", False, False, "p99 of all sent; lost = never"),
     Rule(AUDIO, AUDIO, "p95_of_sent_ms", "ms", False, False, "p95 of all sent; lost = never"),
     Rule(CHAT, AUDIO, "p99_of_sent_ms", "ms", False, True, "p99 of audio; reliable only"),
-    Rule(ONE_OFF, ONE_OFF, "handshake_ms", "ms", False, True, "first answer; reliable only"),
+    Rule(ONE_OFF, ONE_OFF, "handshake_ms", "ms", False, True, "first answer; reliable, with TLS"),
     Rule(FILE, FILE, "mb_per_s", "MB/s", True, True, "MB/s; reliable only"),
 )  # fmt: skip
 
@@ -173,6 +174,7 @@ def _point(rival: Rival, use: str, link: str, rows: Sequence[dict[str, Any]]) ->
         "use": use,
         "link": link,
         "reliable": rival.reliable,
+        "tls": rival.tls,
     }
     if use == VIDEO:
         known["histogram"] = added([row["histogram"] for row in rows])
@@ -231,6 +233,8 @@ def verdict(rule: Rule, link: str, series: Sequence[dict[str, Any]]) -> dict[str
         if one[rule.key] is not None
         and not (rule.whole and (one.get("dropped") or not one["reliable"]))
     ]
+    if rule.use == ONE_OFF and any(one["tls"] for one in able):
+        able = [one for one in able if one["tls"]]
     able.sort(key=lambda one: one[rule.key], reverse=rule.most)
     found: dict[str, Any] = {"use": rule.use, "link": link, "unit": rule.unit, "rule": rule.words}
     if not able:
@@ -239,7 +243,7 @@ def verdict(rule: Rule, link: str, series: Sequence[dict[str, Any]]) -> dict[str
             "sentence": f"nobody: all lost too much ({rule.words})",
         }  # fmt: skip
     best = able[0]
-    tied = [one for one in able if _tied(best, one, rule.key)]
+    tied = [one for one in able if _tied(best, one, rule)]
     rest = [one for one in able if one not in tied]
     after = rest[0] if rest else None
     found |= {
@@ -251,15 +255,15 @@ def verdict(rule: Rule, link: str, series: Sequence[dict[str, Any]]) -> dict[str
     return found | {"sentence": _sentence(rule, tied, after)}
 
 
-def _tied(best: dict[str, Any], other: dict[str, Any], key: str) -> bool:
-    """Whether two differ by no more than noise: in the figure, or in ranges that overlap."""
-    high, low = max(best[key], other[key]), min(best[key], other[key])
+def _tied(best: dict[str, Any], other: dict[str, Any], rule: Rule) -> bool:
+    """Whether another is as good as the best but for noise: in the figure, or in its range."""
+    high, low = max(best[rule.key], other[rule.key]), min(best[rule.key], other[rule.key])
     if high <= low * (1 + NOISE):
         return True
-    ours, theirs = best["ranges"].get(key), other["ranges"].get(key)
-    if not ours or not theirs or best is other:
-        return best is other
-    return bool(ours[0] <= theirs[1] and theirs[0] <= ours[1])
+    spread = best["ranges"].get(rule.key)
+    if not spread:
+        return False
+    return bool(other[rule.key] >= spread[0] if rule.most else other[rule.key] <= spread[1])
 
 
 def _sentence(rule: Rule, tied: Sequence[dict[str, Any]], after: dict[str, Any] | None) -> str:

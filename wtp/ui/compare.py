@@ -28,11 +28,16 @@ def _number(value: float | None) -> str:
     return f"{value:.{digits}f}"
 
 
+def _whole(value: float | None) -> str:
+    """Two digits that matter."""
+    return _number(value) if value is None or value < 10 else f"{value:.0f}"
+
+
 def _lost(row: Mapping[str, Any]) -> str:
     if not row.get("sent"):
         return "-"
     share = 100 * row["dropped"] / row["sent"]
-    return f"{share:.1f}%" if share else "0"
+    return f"{share:.{0 if share >= 10 else 1}f}%" if share else "0"
 
 
 def _cpu(row: Mapping[str, Any]) -> float | None:
@@ -51,7 +56,7 @@ def _rows(rows: Sequence[Mapping[str, Any]]) -> Table:
             *(_number(row.get(f"{name}_ms")) for name in ("p50", "p90", "p99", "max")),
             _lost(row),
             *(_number(row.get(key)) for key in ("audio_p99_ms", "handshake_ms", "mb_per_s")),
-            _number(_cpu(row)),
+            _whole(_cpu(row)),
         )
     return shown
 
