@@ -20,6 +20,7 @@ from wtp.clock import monotonic_us
 from wtp.errors import ConnectionFailed, Refused, WtpError
 from wtp.model import Kind, Object
 from wtp.transport.client import Trust, connect
+from wtp.transport.lean import LeanSender
 from wtp.transport.session import BULK, LIVE, Session
 from wtp.wire import StreamType, control
 from wtp.wire.objects import encode_head
@@ -29,6 +30,7 @@ MAX_BACKLOG_BYTES = 1024 * 1024
 FLAT_OUT_STREAMS = 48
 """Objects of a live track under way when sent flat out: one stream each, as publishers bound it."""
 FLAT_OUT_BYTES = 256 * 1024
+OBJECTS = bytes([StreamType.OBJECTS])
 HANDSHAKES = 8
 """Handshakes under way at once."""
 ANSWER_S = 20.0
@@ -50,6 +52,8 @@ class Load:
         rate_hz: Objects a second of each session; 0 sends flat out.
         mtu: UDP payload size in bytes; 0 probes it.
         seed: Of the phases of the sessions' schedules.
+        lean: Send live objects that fit into one packet by `wtp.transport.lean`: a third of the
+            CPU time, and what is lost on the way stays lost.
     """
 
     url: str = ""
@@ -61,6 +65,7 @@ class Load:
     rate_hz: float = 30.0
     mtu: int = 0
     seed: int = 1
+    lean: bool = False
 
 
 class Sender:
@@ -91,6 +96,7 @@ class Sender:
         self._last_seq = 0
         self._control = -1
         self._lane = -1
+        self._lean: LeanSender | None = None
 
     # SessionEvents
 
@@ -162,6 +168,9 @@ class Sender:
                 hint="See the router's log.",
             )
 
+        if load.lean and not self._kind.reliable:
+            self._lean = LeanSender(session)
+
     def _announce(self, session: Session) -> None:
         load = self._load
         self._control = session.open_stream()
@@ -192,9 +201,9 @@ class Sender:
         try:
             if self._kind.reliable:
                 self._send_on_lane(session, data)
-            else:
+            elif self._lean is None or not self._lean.send(OBJECTS + data):
                 lane = session.open_stream(LIVE)
-                session.send(lane, bytes([StreamType.OBJECTS]) + data, end=True)
+                session.send(lane, OBJECTS + data, end=True)
         except (ConnectionFailed, Refused):
             self.dropped += 1
         else:
@@ -203,7 +212,7 @@ class Sender:
     def _send_on_lane(self, session: Session, data: bytes) -> None:
         if self._lane < 0:
             self._lane = session.open_stream(BULK)
-            session.send(self._lane, bytes([StreamType.OBJECTS]))
+            session.send(self._lane, OBJECTS)
         session.send(self._lane, data)
 
     async def flat_out(self, start_us: int, end_us: int) -> None:
