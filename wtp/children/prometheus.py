@@ -232,15 +232,17 @@ def _publisher(now: Values) -> Iterator[Metric]:
             for why, count in one["dropped"].items()
         ],
     )  # fmt: skip
-    if "rtt_ms" in now:
-        yield gauge("wtp_publisher_rtt_seconds", "Round trip, smoothed.", now["rtt_ms"] / 1000)
-        yield gauge("wtp_publisher_session_lost_packets", "Of this session.", now["packets_lost"])
-        yield gauge("wtp_publisher_session_sent_bytes", "UDP, of this session.", now["sent_bytes"])
-        error_us = now.get("clock_error_us")
-        yield gauge(
-            "wtp_publisher_clock_error_seconds", "Bound on the error of its stamps.",
-            None if error_us is None else error_us / 1e6,
-        )  # fmt: skip
+    rtt_ms, error_us = now.get("rtt_ms"), now.get("clock_error_us")
+    yield gauge(
+        "wtp_publisher_rtt_seconds", "Round trip, smoothed.",
+        None if rtt_ms is None else rtt_ms / 1000,
+    )  # fmt: skip
+    yield gauge(
+        "wtp_publisher_clock_error_seconds", "Bound on the error of its stamps.",
+        None if error_us is None else error_us / 1e6,
+    )  # fmt: skip
+    for key, name in (("packets_lost", "lost_packets"), ("sent_bytes", "sent_bytes")):
+        yield gauge(f"wtp_publisher_session_{name}", "Of this session (UDP).", now.get(key))
 
 
 def _processor(now: Values) -> Iterator[Metric]:
