@@ -190,10 +190,34 @@ async def test_a_broker_is_asked_for_health_topics_and_lag() -> None:
         assert list(source.topics) == [topic]
         asked.clear()
         await source.ask()
-        assert "/admin/v2/persistent/public/default" not in asked  # listed only now and then
+        paths = [path.removeprefix("/admin/v2") for path in asked]
+        assert paths == ["/brokers/health", "/persistent/public/default/video/stats"]
     await source.ask()
     assert (source.state, source.health, source.topics) == ("gone", {}, {})
     await source.close()
+
+
+async def test_topics_without_traffic_are_left_alone_for_a_while() -> None:
+    asked: list[str] = []
+
+    def answer(request: web.Request) -> Any:
+        asked.append(request.path)
+        if request.path.endswith("/partitions"):
+            return {"partitions": 3}
+        if request.path.endswith("/partitioned-stats"):
+            idle = dict.fromkeys(("msgRateIn", "msgRateOut", "msgThroughputIn"), 0.0)
+            return {**samples.topic_stats(), **idle, "subscriptions": {}}
+        return web.Response(text="ok") if "brokers" in request.path else []
+
+    async with served(answer) as url:
+        used = {"persistent://public/ops/a b"}
+        source = BrokerSource(BrokerSettings(admin=url), lambda: used, "public/default")
+        for _ in range(7):
+            await source.ask()
+        assert source.problem == ""
+        assert list(source.topics) == list(used)
+        await source.close()
+    assert sum(path.endswith("/a b/partitioned-stats") for path in asked) == 2
 
 
 async def test_many_topics_take_turns() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from wtp.broker.adminhttp import AdminHttp
 from wtp.broker.connect import administer
@@ -145,6 +145,7 @@ class BrokerSource(Watched):
         self._listed: set[str] = set()
         self._version = ""
         self._meters: dict[str, Meter] = {}
+        self._paths: dict[str, str] = {}
         self.health: dict[str, Any] = {}
         self.topics: dict[str, dict[str, Any]] = {}
 
@@ -172,28 +173,49 @@ class BrokerSource(Watched):
 
     def _lost(self) -> None:
         self._version, self._looks = "", 0
-        self.health, self.topics, self._meters, self._listed = {}, {}, {}, set()
+        self.health, self.topics, self._meters, self._paths = {}, {}, {}, {}
+        self._listed = set()
 
     async def _look_at_topics(self) -> None:
+        """Ask for the topics that are busy, and now and then for all there are."""
         used = self._used()
-        if self._looks % LIST_EVERY == 0:
+        whole = self._looks % LIST_EVERY == 0
+        if whole:
             self._listed = await self._list(used)
         self._looks += 1
         names = sorted(used | self._listed)
         for gone in self.topics.keys() - set(names):
-            del self.topics[gone], self._meters[gone]
-        start = self._turn % len(names) if len(names) > MAX_TOPICS else 0
+            self._forget(gone)
+        wanted = [name for name in names if whole or name not in self.topics or self._busy(name)]
+        start = self._turn % len(wanted) if len(wanted) > MAX_TOPICS else 0
         self._turn += MAX_TOPICS
-        for name in (names[start:] + names[:start])[:MAX_TOPICS]:
+        for name in (wanted[start:] + wanted[:start])[:MAX_TOPICS]:
             try:
-                stats = await self._admin.stats(name)
+                stats = await self._stats(name)
             except NotFound:
-                self.topics.pop(name, None)
-                self._meters.pop(name, None)
+                self._forget(name)
                 self._listed.discard(name)
             else:
                 meter = self._meters.setdefault(name, Meter())
                 self.topics[name] = topic_figures(stats, meter, monotonic_us())
+
+    def _busy(self, name: str) -> bool:
+        topic = self.topics[name]
+        return bool(topic["in_s"] or topic["out_s"] or topic["backlog"])
+
+    def _forget(self, name: str) -> None:
+        for table in (self.topics, self._meters, self._paths):
+            table.pop(name, None)
+
+    async def _stats(self, name: str) -> dict[str, Any]:
+        """Statistics of a topic; whether it has partitions is asked once, since that stays."""
+        if name not in self._paths:
+            parted = await self._admin.partitions(name)
+            topic = parse_topic(name)
+            parts = (topic.domain, topic.tenant, topic.namespace, topic.local)
+            path = "/".join(quote(part, safe="") for part in parts)
+            self._paths[name] = f"/{path}/{'partitioned-stats' if parted else 'stats'}"
+        return dict(await self._http.json("GET", self._paths[name]))
 
     async def _list(self, used: set[str]) -> set[str]:
         """Topics of the rooms in use and of the one of the settings."""
