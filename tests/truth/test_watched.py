@@ -7,6 +7,8 @@ import pytest
 from tests.watcher.fakes import pictures
 from tests.watcher.test_screen import scene
 from wtp.clock import monotonic_us
+from wtp.ui.watch import waterfall
+from wtp.watcher.room import _latency
 from wtp.watcher.screen import MAX_COST_US
 
 pytestmark = pytest.mark.device("opencv")
@@ -31,6 +33,9 @@ def test_the_hops_of_pictures_add_up_to_their_latency() -> None:
     (track,) = publisher["tracks"].values()
     assert sum(hop["share"] or 0 for hop in track["hops"].values()) == pytest.approx(1, abs=1e-3)
     assert track["clock_error_ms"] == 0.0
+    lines = waterfall(_latency(one.screen, one.roster.way())).plain(80).splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == [*list(track["hops"]), "capture->show"]
+    assert lines[-1] == f"capture->show: n {shown.n}, clock error 0.00 ms"
 
 
 def test_the_past_is_not_measured_and_those_who_left_still_count() -> None:

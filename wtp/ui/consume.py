@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -198,6 +198,7 @@ def tracks(snapshot: Snapshot) -> Table:
         )
     if len(rows) > SHOWN_TRACKS:
         table.add_row(f"and {len(rows) - SHOWN_TRACKS} more")
+    table.caption = f"p50, p99: {TO_RECEIVE}, clock error {ms(snapshot['clock_error_ms'])}"
     return table
 
 
@@ -215,8 +216,20 @@ def hops(snapshot: Snapshot) -> RenderableType:
         share = way.get("share")
         part = "" if share is None else f"{share * 100:.0f} %"
         table.add_row(name, str(way["n"]), *figures, part)
-    table.caption = f"clock error {ms(snapshot['clock_error_ms'])}"
-    return table
+    error_ms = snapshot["clock_error_ms"]
+    table.caption = f"clock error {ms(error_ms)}"
+    return _Fitting(table, Waterfall(latency, clock_error_ms=error_ms))
+
+
+class _Fitting:
+    """A table, or where it would lose its figures something narrower."""
+
+    def __init__(self, table: Table, narrow: RenderableType) -> None:
+        self._table, self._narrow = table, narrow
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        most = console.measure(self._table, options=options.update(max_width=1000)).maximum
+        yield self._table if most <= options.max_width else self._narrow
 
 
 def _table(first: str, *others: str) -> Table:
