@@ -282,6 +282,39 @@ async def test_a_router_that_does_not_answer_is_said_when_it_is_needed() -> None
     assert "object at" not in said[0]
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "why"),
+    [
+        (503, "{}", "status 503"),
+        (200, "[]", "no clock"),
+        (200, '{"boot_id": "b", "anchor_us": "x", "now_us": 1}', "no clock"),
+        (200, "<html>", "no clock"),
+    ],
+)
+async def test_an_answer_that_is_no_clock_is_said(status: int, body: str, why: str) -> None:
+    async def tell(_: web.Request) -> web.Response:
+        return web.Response(status=status, text=body, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/clock", tell)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    said: asyncio.Queue[str] = asyncio.Queue()
+    clock = ArrivalClock("boot-2")
+    clock.arrival("boot-1:17", 0)
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/wt"
+    task = asyncio.create_task(measure(clock, url, note=said.put_nowait))
+    try:
+        async with asyncio.timeout(60):
+            assert why in await said.get()
+        assert clock.router is None
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await runner.cleanup()
+
+
 async def test_a_router_that_the_objects_do_not_come_from_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
