@@ -8,7 +8,6 @@ an object was due to be sent to the time at which the receiving application had 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import select
 import struct
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
+from wtp.bench.lossylink import start_process
 from wtp.errors import WtpError
 
 HEAD = struct.Struct("!QQB")
@@ -105,11 +105,7 @@ class End:
     """
 
     def __init__(self, main: Callable[..., None], *arguments: Any) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=main, args=(theirs, *arguments), daemon=True)
-        self._process.start()
-        theirs.close()
+        self._pipe, self._process = start_process(main, *arguments)
 
     def ask(self, *command: Any) -> Any:
         """Send a command and wait for its answer.

@@ -17,6 +17,7 @@ import multiprocessing
 import os
 import random
 import select
+import signal
 import socket
 import struct
 import time
@@ -159,6 +160,29 @@ def _call(name: str, *numbers: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
+def start_process(main: Callable[..., None], *arguments: Any) -> tuple[Connection, Any]:
+    """Start a process that ends with the pipe it is given, and not by Ctrl-C on its own.
+
+    Args:
+        main: Its main function; gets the pipe first.
+        arguments: The others.
+
+    Returns:
+        Our end of the pipe, and the process.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=main, args=(theirs, *arguments), daemon=True)
+    # A process inherits what is blocked; an interrupt meanwhile arrives here afterwards.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    theirs.close()
+    return ours, process
+
+
 class Stage:
     """The two places and the process that carries packets between them; a context.
 
@@ -175,11 +199,7 @@ class Stage:
     """
 
     def __init__(self, weather: Weather) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_main, args=(theirs, weather), daemon=True)
-        self._process.start()
-        theirs.close()
+        self._pipe, self._process = start_process(_main, weather)
         self.figures: dict[str, int] = {}
         try:
             if not self._pipe.poll(START_S):
