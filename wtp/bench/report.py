@@ -33,6 +33,8 @@ _TILES = {
     "n": "objects measured",
 }
 MOST_TILES = 6
+MOST_ROWS = 40
+"""A longer table of points is left to -o csv."""
 
 
 def page(figures: Figures, before: Figures | None, title: str) -> str:
@@ -60,7 +62,7 @@ def page(figures: Figures, before: Figures | None, title: str) -> str:
 
 
 def _title(figures: Figures, title: str) -> str:
-    if figures.get("from") and figures.get("to"):
+    if figures.get("from") and figures.get("to") and "p50_ms" in figures:
         title = f"From {figures['from']} to {figures['to']}"
     first = (title or "A benchmark").splitlines()[0].strip().rstrip(".")
     return f"{first[:1].upper()}{first[1:]}"
@@ -79,7 +81,7 @@ def _below(figures: Figures) -> Iterator[str]:
 
 def _tiles(figures: Figures) -> Iterator[tuple[str, str, str]]:
     held = [key for key in _TILES if key in figures and not isinstance(figures[key], dict)]
-    for key in held[:MOST_TILES]:
+    for key in held[:MOST_TILES] if len(held) > 1 else ():
         value = figures[key]
         if value is None:
             yield _TILES[key], "unknown", ""
@@ -96,7 +98,8 @@ def _plots(figures: Figures, before: Figures | None) -> dict[str, Any]:
         "waterfall": plots.waterfall(figures.get("hops") or {}, figures, _ends(figures)),
     }
     if plots.has_names(series):
-        found["bars"] = plots.bars(series)
+        for number, plot in enumerate(plots.bars(series).values()):
+            found[f"bars-{number}"] = plot
     else:
         lines = {"p50_ms": "p50", "p99_ms": "p99", "max_ms": "max"}
         found["points"] = plots.points(series, lines, "ms")
@@ -140,10 +143,8 @@ def _cards(drawn: Mapping[str, Any], figures: Figures) -> Iterator[str]:
     if "timeline" in drawn:
         about = "Every second of the run; where nothing arrived, the line is broken."
         yield html.card("Latency over time", about, html.plot("timeline"))
-    if "bars" in drawn:
-        count = len(drawn["bars"]["data"][0]["y"])
-        about = "Median solid, up to the 99th percentile light (p50 / p99 in ms)."
-        yield html.card("Latencies", about, html.plot("bars", count * plots.BAR_PX + 60))
+    if "bars-0" in drawn:
+        yield _bars(drawn, list(plots.bars(figures["series"])))
     both = [
         html.card("Latency over the range", "", html.plot("points")) if "points" in drawn else "",
         html.card("Rate over the range", "", html.plot("rates")) if "rates" in drawn else "",
@@ -152,6 +153,19 @@ def _cards(drawn: Mapping[str, Any], figures: Figures) -> Iterator[str]:
         yield f'<div class="pair">{"".join(both)}</div>'
     else:
         yield "".join(both)
+
+
+def _bars(drawn: Mapping[str, Any], titles: list[str]) -> str:
+    """The plots of points with names, two beside each other."""
+    cards = []
+    for at, title in enumerate(titles):
+        place = f"bars-{at}"
+        height_px = len(drawn[place]["data"][0]["y"]) * plots.BAR_PX + 60
+        about = "p50 solid, up to p99 light (p50 / p99 in ms)"
+        name = title[:1].upper() + title[1:] or "Latencies"
+        cards.append(html.card(name, about, html.plot(place, height_px)))
+    inside = "".join(cards)
+    return f'<div class="pair">{inside}</div>' if len(cards) > 1 else inside
 
 
 def _tables(figures: Figures) -> Iterator[str]:
@@ -164,7 +178,7 @@ def _tables(figures: Figures) -> Iterator[str]:
             for name, row in ways.items()
         ]
         yield html.card("Latencies", "", html.table(head, lines))
-    if series:
+    if 0 < len(series) <= MOST_ROWS:
         yield html.card("Points of the range", "", _points(series))
     yield from _lists(figures)
     rest = [(_name(name), shown(name, value)) for name, value in _others(figures)]

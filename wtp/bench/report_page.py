@@ -11,6 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+ONE_LINE = 28
+"""Words of a table that are not broken."""
+
 _STYLE = """
 :root {
   color-scheme: light dark;
@@ -58,7 +61,8 @@ table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th { text-align: left; color: var(--soft); font-weight: 600; }
 th, td { padding: 6px 12px 6px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 tr:last-child td { border-bottom: 0; }
-td:first-child { min-width: 7.5em; }
+.w { white-space: nowrap; }
+td:not(.n) { min-width: 7.5em; }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.better { color: var(--good); font-weight: 600; }
 td.worse { color: var(--bad); font-weight: 600; }
@@ -194,6 +198,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1)
         parts.append("<tr>")
         for number, cell in enumerate(row):
             where = _place(number, words)
+            if number < words and len(cell) <= ONE_LINE:
+                where = ' class="w"'
             if number == last and not columns[last]:
                 where = f' class="{escape(cell)}"'
             parts.append(f"<td{where}>{escape(cell)}</td>")

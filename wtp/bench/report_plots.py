@@ -24,6 +24,9 @@ BAR_PX = 44
 MOST_POINTS = 12
 """Points of a range that stand side by side; more, or long names, lie one below the other."""
 LONG_NAME = 12
+WIDE, NARROW = 1.28, 1.6
+"""Length of the axis, in longest bars, so that the text behind that bar fits."""
+_NO_NAMES = frozenset({"label", "histogram", "from", "to"})
 
 _MARGIN = {"l": 56, "r": 16, "t": 8, "b": 48}
 _TICKS = {1: "0", 2: "50", 10: "90", 100: "99", 1000: "99.9", 10_000: "99.99", 100_000: "99.999"}
@@ -131,18 +134,28 @@ def waterfall(hops: Mapping[str, Figures], whole: Figures, name: str) -> Plot | 
         start_ms += row["p50_ms"]
     if whole.get("p50_ms") is not None:
         bars.append((name, 0.0, whole))
-    return _spans(bars)
+    return _spans(bars, WIDE)
 
 
-def bars(series: Sequence[Figures]) -> Plot | None:
-    """One bar a point from nothing to p50 (solid) and on to p99 (light): for points with names."""
-    known = [point for point in series if point.get("p50_ms") is not None]
-    if not known:
-        return None
-    return _spans([(str(point.get("label", "")), 0.0, point) for point in known])
+def bars(series: Sequence[Figures]) -> dict[str, Plot]:
+    """Bars from nothing to p50 (solid) and on to p99 (light), for points with names.
+
+    Points that say in further words what they are of (`use`, `link`) are put into a plot for each
+    such combination; the first of their words names the bar.
+
+    Returns:
+        Plots by their title, which is empty when there is but one.
+    """
+    groups: dict[str, list[tuple[str, float, Figures]]] = {}
+    for point in series:
+        words = [v for k, v in point.items() if isinstance(v, str) and k not in _NO_NAMES]
+        name = words[0] if len(words) > 1 else str(point.get("label", ""))
+        if point.get("p50_ms") is not None:
+            groups.setdefault(", ".join(words[1:]), []).append((name, 0.0, point))
+    return {title: _spans(found, NARROW) for title, found in groups.items()}
 
 
-def _spans(bars: Sequence[tuple[str, float, Figures]]) -> Plot:
+def _spans(bars: Sequence[tuple[str, float, Figures]], space: float) -> Plot:
     """Bars by name, where they begin (ms), and the p50 and p99 of what they are of."""
     from plotly import graph_objects as go
 
@@ -169,7 +182,7 @@ def _spans(bars: Sequence[tuple[str, float, Figures]]) -> Plot:
     )
     figure.update_layout(barmode="overlay", bargap=0.35)
     reach = max(base + row["p99_ms"] for _, base, row in bars)
-    figure.update_xaxes(title="ms", range=[0, reach * 1.28])
+    figure.update_xaxes(title="ms", range=[0, reach * space])
     figure.update_yaxes(autorange="reversed", automargin=True)
     return _plot(figure, legend=False)
 
