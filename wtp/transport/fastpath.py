@@ -97,17 +97,18 @@ class FastConnection(FastReading):
         """What is to be sent now; most often that is nothing, or an acknowledgement."""
         self._sorted = None
         self.more_to_send = False
-        space = self._spaces[Epoch.ONE_RTT]
-        if self._only_streams(space):
+        if self._state is QuicConnectionState.CONNECTED and self._handshake_confirmed:
+            # First, since streams that end give credit back, which is to be sent as well.
             self._sorted = self._sort_streams()
-            if not any(self._sorted):
+            if not any(self._sorted) and self._nothing_else():
+                space = self._spaces[Epoch.ONE_RTT]
                 if space.ack_at is None or space.ack_at > now:
                     return []
                 if len(space.ack_queue) == 1:
                     return [self._acknowledge(space, now)]
         return super().datagrams_to_send(now)
 
-    def _only_streams(self, space: QuicPacketSpace) -> bool:
+    def _nothing_else(self) -> bool:
         """Whether there is nothing to send but data of streams and acknowledgements."""
         data, uni, bidi = (
             self._local_max_data,
@@ -115,9 +116,7 @@ class FastConnection(FastReading):
             self._local_max_streams_bidi,
         )
         return not (
-            self._state is not QuicConnectionState.CONNECTED
-            or not self._handshake_confirmed
-            or self._close_pending
+            self._close_pending
             or self._limits_changed
             or self._ping_pending
             or self._probe_pending
