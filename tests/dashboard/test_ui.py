@@ -72,7 +72,7 @@ def test_everything_fits_every_width(width: int, state: str) -> None:
         tracks(snapshot, Look(), width, 5),
         hops(snapshot, samples.TRACK),
         ui.alone(snapshot, samples.TRACK, width),
-        panes(snapshot),
+        panes(snapshot, width),
         ui.once(snapshot, width),
         ui.tiny(snapshot, Look()),
         ui.help_page(),
@@ -159,6 +159,14 @@ def test_panes_tell_of_lag_circuits_and_silence() -> None:
     assert "GONE 12.0 s" in text
     assert "no answer since 21:45:03Z: no answer within 3 s" in text
     assert "router: stale-group 3; consume: slow-output 4" in text
+
+
+def test_narrow_panes_are_lines() -> None:
+    text = drawn(panes(samples.snapshot(), 60), 60)
+    assert "up https://127.0.0.1:4433/wt 30.0/s" in text
+    assert "up consume 7 30.0/s" in text
+    assert "GONE 12.0 s publish 8" in text
+    assert "stale-group 3" in text
 
 
 def test_tracks_are_sorted_with_the_unknown_last() -> None:

@@ -158,7 +158,7 @@ class DashboardApp(App[int]):
         room = width - left - 3 if wide else width - 1
         if not hidden and self._paned != (id(self.snapshot), room):
             self._paned = (id(self.snapshot), room)
-            self._put("others", panes(self.snapshot), room)
+            self._put("others", panes(self.snapshot, room), room)
 
     def _put(self, pane: str, what: RenderableType, width: int) -> None:
         """Draw a pane, unless it would look as before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 ANSWER_S = 3.0
 """Longest wait for an answer; a process on a busy machine may need a second."""
+
+WRONG_HASH, UNTRUSTED = "wrong-hash", "untrusted"
+"""Codes of errors that only trust can mend."""
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 """Largest answer that is read: thousands of tracks."""
@@ -54,11 +58,14 @@ class Caller:
         except aiohttp.ServerFingerprintMismatch as error:
             raise ConnectionFailed(
                 f"its certificate is another one, with the hash {error.got.hex()}",
-                hint="If that router is yours, give the hash to --cert-hash.",
+                hint=f"If that router is yours, use --cert-hash {error.got.hex()}",
+                code=WRONG_HASH,
             ) from error
         except aiohttp.ClientConnectorCertificateError as error:
             raise ConnectionFailed(
-                "its certificate is not trusted", hint="Give --cert-hash or --ca."
+                "its certificate is not trusted",
+                hint="Give its hash with --cert-hash, its file with --ca, or set WTP_CERTS.",
+                code=UNTRUSTED,
             ) from error
         except TimeoutError as error:
             raise ConnectionFailed(
@@ -92,5 +99,6 @@ async def _body(answer: aiohttp.ClientResponse, url: str) -> dict[str, Any]:
 
 def _reason(error: Exception) -> str:
     cause = getattr(error, "os_error", None) or error
-    reason = getattr(cause, "strerror", None)
-    return str(reason or error or type(error).__name__).lower()
+    number = getattr(cause, "errno", None)
+    text = os.strerror(number) if isinstance(number, int) and number > 0 else str(error)
+    return (text or type(error).__name__).lower()

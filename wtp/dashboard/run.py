@@ -14,7 +14,7 @@ from wtp.clock import monotonic_us, wall_us
 from wtp.config.load import home
 from wtp.config.schema import Settings
 from wtp.dashboard import view
-from wtp.dashboard.asking import Caller
+from wtp.dashboard.asking import UNTRUSTED, WRONG_HASH, Caller
 from wtp.dashboard.history import History
 from wtp.dashboard.sources import BrokerSource, ProcessSource, RouterSource, base_url
 from wtp.dashboard.watched import Watched
@@ -145,10 +145,11 @@ class Dashboard:
 
     def _nobody(self) -> ConnectionFailed:
         reasons = [f"{one.url} ({one.problem})" for one in self._routers.values()]
-        return ConnectionFailed(
-            f"No router answers: {', '.join(reasons)}.",
-            hint="Start one with `wtp router` or `wtp demo`, or name it with --router.",
-        )
+        hint = "Start one with `wtp router` or `wtp demo`, or name it with --router."
+        for one in self._routers.values():
+            if one.error is not None and one.error.code in (WRONG_HASH, UNTRUSTED):
+                hint = one.error.hint
+        return ConnectionFailed(f"No router answers: {', '.join(reasons)}.", hint=hint)
 
     async def _follow_all(self, group: asyncio.TaskGroup) -> None:
         """Ask everything that is known, and look for what is new."""

@@ -24,6 +24,7 @@ class Watched:
     Attributes:
         state: `waiting` before the first question is settled, then `up` or `gone`.
         problem: Why there is no answer; empty while there is one.
+        error: The last one.
         asked: Questions that were settled, one way or the other.
         pid: Of the process on this machine that answers; 0 when it is not known.
     """
@@ -32,6 +33,7 @@ class Watched:
         self.url = url
         self.state = "waiting"
         self.problem = ""
+        self.error: WtpError | None = None
         self.asked = 0
         self.pid = 0
         self.took_ms: float | None = None
@@ -56,6 +58,7 @@ class Watched:
             await self._ask()
         except WtpError as error:
             self._missed(error.message)
+            self.error = error
         except (
             ArithmeticError,
             AttributeError,

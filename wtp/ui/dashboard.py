@@ -177,7 +177,6 @@ def tiny(snapshot: Snapshot, look: Look) -> Text:
         f"p99 {ms(latency_of(row).get('p99_ms'))}",
         f"dropped {_dropped(snapshot)}",
         "too narrow for more",
-        "q quits",
     ]
     return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
@@ -197,7 +196,7 @@ def once(snapshot: Snapshot, width: int) -> RenderableType:
         Text(line(snapshot)),
         tracks(snapshot, look, width, count, trend=False),
         hops(snapshot, chosen(snapshot, look)),
-        panes(snapshot),
+        panes(snapshot, width),
     )
 
 

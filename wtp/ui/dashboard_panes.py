@@ -15,6 +15,9 @@ from wtp.ui.dashboard_tracks import NONE
 
 Snapshot = dict[str, Any]
 
+LEAST_WIDTH = 72
+"""Columns that the tables need."""
+
 MAX_ROWS = 12
 """Rows of a table; more are counted in its last line."""
 
@@ -181,8 +184,30 @@ def rooms(snapshot: Snapshot) -> Table:
     return table
 
 
-def panes(snapshot: Snapshot) -> RenderableType:
-    """All of them, what matters most first; empty ones are left out."""
+def lines(snapshot: Snapshot) -> Iterator[Text]:
+    """A short line for everything that is watched."""
+    parts = [*snapshot["routers"], *snapshot["brokers"], *snapshot["processes"]]
+    for one in parts[: 2 * MAX_ROWS]:
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append_text(presence(one))
+        text.append(f" {clean(one['role'])} {one['pid']}" if "role" in one else "")
+        text.append("" if "role" in one else f" {clean(one['url'])}")
+        rate = one.get("objects_s", one.get("in_s"))
+        if rate is not None:
+            text.append(f" {cell(rate, 1)}/s")
+        yield text
+    yield drops(snapshot)
+
+
+def panes(snapshot: Snapshot, width: int = LEAST_WIDTH) -> RenderableType:
+    """All of them, what matters most first; empty ones are left out.
+
+    Args:
+        snapshot: Of `wtp.dashboard.run`.
+        width: Characters there are; below `LEAST_WIDTH` each has a line in place of a table.
+    """
+    if width < LEAST_WIDTH:
+        return Group(*lines(snapshot))
     parts: list[RenderableType] = [routers(snapshot), drops(snapshot)]
     if snapshot["brokers"]:
         parts.append(brokers(snapshot))
