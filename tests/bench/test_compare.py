@@ -149,13 +149,13 @@ def test_the_best_is_named_whoever_it_is_and_ties_are_ties() -> None:
     assert figures["p99_vs_websocket"][LINKS[1]] < 0.5
     row = next(one for one in figures["series"] if one["label"] == f"WebSocket, {VIDEO}, clean")
     assert (row["n"], row["sent"], row["dropped"]) == (303, 303, 0)
-    assert row["ranges"]["p50_ms"][0] <= row["p50_ms"] <= row["ranges"]["p50_ms"][1]
+    assert row["spread"]["p50_ms"]["min"] <= row["p50_ms"] <= row["spread"]["p50_ms"]["max"]
 
 
 def test_within_the_range_of_the_best_is_a_tie() -> None:
     def one(name: str, value: float, low: float, high: float) -> dict[str, Any]:
         known = {"protocol": name, "dropped": 0, "reliable": True, "p99_of_sent_ms": value}
-        return known | {"ranges": {"p99_of_sent_ms": [low, high]}}
+        return known | {"spread": {"p99_of_sent_ms": {"min": low, "max": high}}}
 
     close = [one("a", 10, 8, 14), one("b", 13, 12, 15), one("c", 30, 29, 31)]
     found = verdict(RULES[0], "clean", close)

@@ -107,12 +107,12 @@ SUMS = ("n", "sent", "dropped")
 
 
 def over_rounds(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Medians of the rounds, and `ranges` with the least and the most of each.
+    """Medians of the rounds, and `spread` with the least and the most of those always known.
 
     A figure that is unknown in half of the rounds is unknown.
     """
     out: dict[str, Any] = {}
-    ranges: dict[str, Any] = {}
+    spread: dict[str, Any] = {}
     for key in rounds[0]:
         values = [one[key] for one in rounds]
         if key in SUMS:
@@ -120,8 +120,9 @@ def over_rounds(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
             continue
         known = sorted(value for value in values if value is not None)
         out[key] = median(known) if 2 * len(known) > len(values) else None
-        ranges[key] = [known[0], known[-1]] if len(known) == len(values) else None
-    return out | {"ranges": ranges}
+        if len(known) == len(values):
+            spread[key] = {"min": known[0], "median": out[key], "max": known[-1]}
+    return out | {"spread": spread}
 
 
 def summary(
@@ -260,10 +261,10 @@ def _tied(best: dict[str, Any], other: dict[str, Any], rule: Rule) -> bool:
     high, low = max(best[rule.key], other[rule.key]), min(best[rule.key], other[rule.key])
     if high <= low * (1 + NOISE):
         return True
-    spread = best["ranges"].get(rule.key)
+    spread = best["spread"].get(rule.key)
     if not spread:
         return False
-    return bool(other[rule.key] >= spread[0] if rule.most else other[rule.key] <= spread[1])
+    return bool(other[rule.key] >= spread["min"] if rule.most else other[rule.key] <= spread["max"])
 
 
 def _sentence(rule: Rule, tied: Sequence[dict[str, Any]], after: dict[str, Any] | None) -> str:
