@@ -156,8 +156,9 @@ def test_commands_show_their_figures_and_log_for_machines(stage: Stage) -> None:
         assert b"capture->encode" in b"".join(bodies)
         wait_for(lambda: "cam" in table(metrics).read_text(), "a line of the session", LONG_S)
 
-        assert publisher.stop(signal.SIGTERM, LONG_S) == 0
-        assert consumer.stop(signal.SIGINT, LONG_S) == 130
+        publisher.popen.send_signal(signal.SIGTERM)
+        consumer.popen.send_signal(signal.SIGINT)
+        assert (publisher.wait(LONG_S), consumer.wait(LONG_S)) == (0, 130)
         assert router.stop(signal.SIGTERM, LONG_S) == 0
         assert broker.stop(signal.SIGTERM, LONG_S) == 0
     assert list_exposed(stage.home) == []

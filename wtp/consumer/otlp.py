@@ -136,7 +136,11 @@ def told(exporter: SpanExporter, url: str) -> SpanExporter:
             result = exporter.export(spans)
             away = result is not SpanExportResult.SUCCESS
             if away and not self.away:
-                log.warning("The collector at %s takes no traces; reading goes on without.", url)
+                log.warning(
+                    "The collector at %s takes no traces; reading goes on without them. "
+                    "Start it, or leave --otlp out.",
+                    url,
+                )
             elif self.away and not away:
                 log.warning("The collector at %s takes traces.", url)
             self.away = away

@@ -58,6 +58,7 @@ class BufferWatch:
         self._routes, self._connected, self._refused = routes, connected, refused
         self._refused_before: Counter[str] = Counter()
         self._was_connected: bool | None = None
+        """None until it was there for the first time."""
         self._metrics: list[str] = []
         self._events: list[str] = []
 
@@ -120,9 +121,9 @@ class BufferWatch:
     def _note_common(self) -> None:
         """Remember what happened to no session in particular."""
         connected = self._connected()
-        if connected is not self._was_connected:
-            if self._was_connected is not None or connected:
-                self.event("broker-back" if connected else "broker-lost")
+        if self._was_connected is not None and connected is not self._was_connected:
+            self.event("broker-back" if connected else "broker-lost")
+        if connected or self._was_connected is not None:
             self._was_connected = connected
         refused = self._refused - self._refused_before
         if refused:

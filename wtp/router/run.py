@@ -106,6 +106,7 @@ class Router:
             Refused: The broker does not accept the router's token or certificate.
         """
         async with contextlib.AsyncExitStack() as stack:
+            await self._watch_buffers(stack)
             hosts = sorted({self._host, "localhost", "127.0.0.1", "::1"} - {"0.0.0.0", "::", ""})  # noqa: S104 - left out, not bound
             self._certificate, _ = ensure_certificate(certs_folder(self._settings), hosts=hosts)
             self._broker = await ensure_broker(self._settings, say=log.info)
@@ -120,7 +121,6 @@ class Router:
             stack.push_async_callback(self._services.close)
             self._rooms.equip = self._services.equip
             self._take(self._settings)
-            await self._watch_buffers(stack, link, self._rooms)
             stack.push_async_callback(self._cancel_tasks)
             tcp, self._server = await self._listen()
             stack.callback(tcp.close)
@@ -198,17 +198,15 @@ class Router:
             "broker_data": str(broker_folder(self._settings)) if self._broker else "",
         }
 
-    async def _watch_buffers(
-        self, stack: contextlib.AsyncExitStack, link: BrokerLink, rooms: Rooms
-    ) -> None:
+    async def _watch_buffers(self, stack: contextlib.AsyncExitStack) -> None:
         """Open the files of `--metrics-dir`."""
         if not self._settings.router.metrics_dir:
             return
         self._buffers = watch = await asyncio.to_thread(
             BufferWatch,
             self._settings.router,
-            rooms.routes.values,
-            lambda: link.connected,
+            self.routes,
+            lambda: bool(self._link and self._link.connected),
             self._refused,
         )
         stack.push_async_callback(asyncio.to_thread, watch.files.close)
