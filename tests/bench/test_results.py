@@ -31,6 +31,7 @@ def test_runs_become_medians_with_their_spread() -> None:
     assert whole["spread"]["cpu_s.router"]["max"] == 4.5
     assert whole["repeat"] == 3
     assert whole["runs"] == runs
+    assert isinstance(whole["n"], int)
     assert repeat.combine(runs[:1]) == runs[0]
 
 
@@ -146,6 +147,7 @@ def test_the_hdr_log_is_read_by_its_reader(tmp_path: Path) -> None:
     file = tmp_path / "latency.hlog"
     file.write_text(formats.as_hdr(figures))
     assert "1.2]" in file.read_text()
+    assert f",20.000,{figures['max_ms']:.1f}" in file.read_text()
     reader = HistogramLogReader(str(file), HdrHistogram(1, 3_600_000_000, 3))
     try:
         whole, alone = reader.get_next_interval_histogram(), reader.get_next_interval_histogram()

@@ -101,6 +101,7 @@ def as_hdr(figures: Figures) -> str:
     for tag, text, seconds in found:
         if tag:
             out.write(f"Tag={re.sub(r'[^A-Za-z0-9._>/-]+', '-', tag)},")
-        histogram = HdrHistogram.decode(text)
-        writer.output_interval_histogram(histogram, at_s, at_s + (seconds or 1.0), US_PER_MS)
+        # The library's own line would cut the maximum to whole milliseconds.
+        max_ms = HdrHistogram.decode(text).get_max_value() / US_PER_MS
+        out.write(f"{at_s:.3f},{seconds or 1.0:.3f},{max_ms:.3f},{text}\n")
     return out.getvalue()

@@ -55,7 +55,9 @@ def _value(key: str, values: list[Any]) -> Any:
         return _together(values)
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if len(numbers) == len(values):
-        return median(numbers)
+        middle = median(numbers)
+        whole = all(isinstance(v, int) for v in numbers) and middle == int(middle)
+        return int(middle) if whole else middle
     return None if any(value is None for value in values) else values[0]
 
 

@@ -105,10 +105,10 @@ def _figures(latency: dict[str, Any], flat: dict[str, Any], sender_cpu_s: float)
     }
 
 
-def _idle_cost(receiver: _Child, sender: _Child, count: int) -> float:
-    """Return KiB per idle session; a few sessions before warm the allocator up."""
+def _idle_cost(receiver: _Child, sender: _Child, count: int) -> float | None:
+    """Return KiB per idle session, None without any; a few before warm the allocator up."""
     if not count:
-        return 0.0
+        return None
     sender.ask("idle", 10)
     before_kib = receiver.ask("rss")
     sender.ask("idle", count)
