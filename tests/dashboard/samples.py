@@ -170,7 +170,7 @@ def snapshot(state: str = "up", /, **tracks: Values) -> Values:
     }  # fmt: skip
     past = {"objects_s": [28.0, None, 30.0], "bits_s": [1.0, 2.0, 3.0], "dropped_s": [0, 0, 0],
             "p50_ms": [1.0, 2.0, 4.0], "p99_ms": [4.0, None, 8.0],
-            "last_ms": [None, 1.0, 2.5]}  # fmt: skip
+            "last_ms": [None, 1.0, 2.5], "receipt_p99_ms": [0.5, 1.0, 0.9]}  # fmt: skip
     return {
         "at": 1.0,
         "elapsed_s": 61.0,

@@ -125,7 +125,9 @@ def test_percentiles_since_the_start_are_called_so() -> None:
     snapshot = samples.snapshot(**{samples.TRACK: row})
     head = drawn(ui.head(snapshot, Look(), 120), 120)
     assert "newest 2.50 ms  since its start p50 2.00 ms p99 8.00 ms" in head
-    assert "newest object" in drawn(ui.alone(snapshot, samples.TRACK, 120), 120)
+    alone = drawn(ui.alone(snapshot, samples.TRACK, 120), 120)
+    assert "capture->receive, newest object, ms, most 2.50" in alone
+    assert "publish->receipt, p99 of each second, ms, most 1.00" in alone
     assert "(since its start, n 1234" in ui.line(snapshot)
 
 

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 POINTS = 120
 """Points of a history: two minutes."""
 
-SERIES = ("objects_s", "bits_s", "dropped_s", "p50_ms", "p99_ms", "last_ms")
+SERIES = (
+    "objects_s", "bits_s", "dropped_s", "p50_ms", "p99_ms", "last_ms", "receipt_p99_ms"
+)  # fmt: skip
 """Figures that have a history, of everything and of each track."""
 
 MAX_TRACKS = 256

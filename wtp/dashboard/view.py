@@ -88,6 +88,7 @@ def point(row: Mapping[str, Any]) -> dict[str, float | None]:
         **{name: row[name] for name in ("objects_s", "bits_s", "dropped_s")},
         **{name: live.get(name) for name in ("p50_ms", "p99_ms")},
         "last_ms": latency.get("last_ms"),
+        "receipt_p99_ms": (row.get("receipt") or {}).get("p99_ms"),
     }
 
 

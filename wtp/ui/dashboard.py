@@ -201,7 +201,7 @@ def once(snapshot: Snapshot, width: int) -> RenderableType:
 
 
 def alone(snapshot: Snapshot, track: str, width: int) -> RenderableType:
-    """One track with its waterfall and two minutes of its latency and rate.
+    """One track with its waterfall and two minutes of its latencies and rate.
 
     Args:
         snapshot: Of `wtp.dashboard.run`.
@@ -214,9 +214,12 @@ def alone(snapshot: Snapshot, track: str, width: int) -> RenderableType:
     parts: list[RenderableType] = [hops(snapshot, track)]
     for series, title, style in (
         (key, f"{ends_of(row)}, {TRENDS[key]}, ms, most", "magenta"),
+        ("receipt_p99_ms", "publish->receipt, p99 of each second, ms, most", "blue"),
         ("objects_s", "objects/s, most", "cyan"),
     ):
         values = past.get(series) or []
+        if series == "receipt_p99_ms" and not row.get("latency"):
+            continue
         most = max((value for value in values if value is not None), default=None)
         parts.append(Text(f"{title} {cell(most)}", style="dim"))
         parts.append(Text("\n".join(chart(values, min(width, 120), CHART_ROWS)), style=style))
