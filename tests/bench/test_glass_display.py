@@ -263,6 +263,8 @@ async def test_a_window_of_a_consumer_is_seen(monkeypatch: pytest.MonkeyPatch) -
     decoded = run["drawn_to_decoded"]
     assert decoded["decoded"] == decoded["n"] + decoded["unreadable"]
     assert decoded["histogram"]
+    for part in (run, decoded):
+        assert part["dropped"] == sum(part["dropped_by_hop"]["consumer"].values())
     assert not servers(child_of=os.getpid())
 
 

@@ -171,6 +171,9 @@ def test_sound() -> None:
     assert found[0].mend == "sudo apt install libasound2-plugins"
     answer["microphones"] = [{**one, "default": False}]
     assert states(sound.judge(answer, server=True, plugin=True))["microphone"] is State.WARNING
+    silent = {**answer, "microphones": []}
+    shut = sound.judge(silent, server=False, plugin=False, shut=True)
+    assert ("usermod -aG audio" in shut[1].mend, shut[1].state) == (True, State.WARNING)
     lost = sound.judge({"problem": "no PortAudio", "remedy": "x"}, server=False, plugin=False)
     assert [(one.check, one.state, one.mend) for one in lost] == [("portaudio", State.WARNING, "x")]
 

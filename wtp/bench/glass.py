@@ -117,9 +117,9 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
         say: Told in a sentence what is going on.
 
     Returns:
-        `n`, `p50_ms` ... `max_ms` from drawn to decoded, `unreadable`, `decoded`, `dropped` of the
-        consumer, `publish_cpu_percent` of a core (H.264 and Opus), `sound` (see `voice.listen`),
-        `baseline` (pictures with pulsar-client alone between), `ratio_p50`. With a display the
+        `n`, `p50_ms` ... `max_ms` from drawn to decoded, `unreadable`, `decoded`, `dropped` and
+        `dropped_by_hop` of the consumer, `publish_cpu_percent` of a core (H.264 and Opus),
+        `sound` (see `voice.listen`), `baseline` (pictures with pulsar-client alone between), `ratio_p50`. With a display the
         percentiles are those from drawn to visible, with `sampling_ms`, `grabbed`, `unreadable`
         and `confidence_percent` (see `glass_eye.see`); those to decoded are `drawn_to_decoded`.
 
@@ -215,11 +215,19 @@ async def _show(
             await asyncio.wait({seeing, ending}, return_when=asyncio.FIRST_COMPLETED)
             if not seeing.done():
                 raise viewer.failure()
-            return seeing.result()
+            return {**seeing.result(), **_dropped(await viewer.stop() or {})}
         finally:
             for task in (seeing, ending):
                 task.cancel()
             await asyncio.gather(seeing, ending, return_exceptions=True)
+
+
+def _dropped(consumer: dict[str, Any]) -> dict[str, Any]:
+    """Drops of a consumer in all and by reason; None when it left no summary."""
+    reasons = consumer.get("dropped")
+    if reasons is None:
+        return {"dropped": None}
+    return {"dropped": sum(reasons.values()), "dropped_by_hop": {"consumer": dict(reasons)}}
 
 
 async def _watch(path: LocalPath, config: dict[str, Any], topic: str) -> tuple[dict[str, Any], int]:
@@ -249,7 +257,7 @@ async def _watch(path: LocalPath, config: dict[str, Any], topic: str) -> tuple[d
         "timeline": eyes.timeline.snapshot(),
         "decoded": eyes.decoded,
         "unreadable": eyes.unreadable,
-        "dropped": consumer.snapshot()["dropped"],
+        **_dropped(consumer.snapshot()),
         "publish_cpu_percent": round(used / config["duration_s"] * 100, 1),
     }
     return figures, eyes.anchor_us
