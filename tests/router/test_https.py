@@ -15,7 +15,7 @@ from wtp.config.schema import QueueSettings
 from wtp.model import Kind, Track
 from wtp.router import https
 from wtp.router.routes import LiveRoute, Route
-from wtp.router.totals import figures
+from wtp.router.totals import figures, hops
 from wtp.transport.certs import Certificate, create_certificate
 
 SNAPSHOT: dict[str, Any] = {
@@ -151,7 +151,8 @@ async def test_metrics_are_prometheus_text(server: BaseTestServer, shown: Shown)
 
 async def test_stats_are_the_whole_snapshot(server: BaseTestServer, shown: Shown) -> None:
     _, text = await get(server, "/stats")
-    assert json.loads(text) == {**SNAPSHOT, "tracks": {"r/p/t": figures(shown.route)}}
+    track = {**figures(shown.route), "hops": hops(shown.route)}
+    assert json.loads(text) == {**SNAPSHOT, "tracks": {"r/p/t": track}}
     shown.routes = lambda: []  # type: ignore[method-assign]  # a router nobody uses
     assert json.loads((await get(server, "/stats"))[1])["tracks"] == {}
 

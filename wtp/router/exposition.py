@@ -19,7 +19,7 @@ from wtp.children.figures import Pages
 from wtp.children.prometheus import MOST_TRACKS, counter, gauge, histogram, labelled, text_of
 from wtp.router import service_metrics
 from wtp.router.route import Route
-from wtp.router.totals import figures
+from wtp.router.totals import figures, hops
 
 Values = Mapping[str, Any]
 
@@ -151,7 +151,8 @@ async def _stats(shown: Shown) -> str:
     head = json.dumps(shown.brief())
     parts = []
     for number, route in enumerate(shown.routes(), 1):
-        parts.append(f"{json.dumps(str(route.track))}: {json.dumps(figures(route))}")
+        values = {**figures(route), "hops": hops(route)}
+        parts.append(f"{json.dumps(str(route.track))}: {json.dumps(values)}")
         if number % AT_ONCE == 0:
             await asyncio.sleep(0)
     return f'{head[:-1]}, "tracks": {{{", ".join(parts)}}}}}'

@@ -48,7 +48,7 @@ def hops(counted: Totals | Route) -> dict[str, Any]:
 
 
 def figures(route: Route) -> dict[str, Any]:
-    """A track's figures as plain values."""
+    """A track's figures as plain values, without its hops: these cost as much as all others."""
     return {
         "kind": route.kind.value,
         "content_type": route.content_type,
@@ -59,6 +59,5 @@ def figures(route: Route) -> dict[str, Any]:
         "last_seq": route.last_seq,
         "key_requests": route.key_requests,
         "receipt": route.receipt.snapshot(),
-        "hops": hops(route),
         **route.ledger.snapshot(),
     }
