@@ -31,7 +31,7 @@ _ACK_FRAMES = (0x02, 0x03)  # RFC 9000 section 19.3
 _UNI_FROM_CLIENT, _UNI_FROM_SERVER = 2, 3  # last two bits of a stream's id, RFC 9000 section 2.1
 
 READ_NAMES = """
-_ack_eliciting_sent_since_receipt _close_at _close_pending _handle_ack_frame
+_ack_delay _ack_eliciting_sent_since_receipt _close_at _close_pending _handle_ack_frame
 _handle_stream_frame _handshake_confirmed _idle_timeout _local_max_stream_data_uni
 _local_max_streams_uni _network_paths _payload_received _spin_bit _spin_highest_pn _state _events
 _local_max_data
@@ -42,6 +42,8 @@ class FastReading(QuicConnection):
     """A connection that reads what is common with fewer steps."""
 
     _idle_moved_s = 0.0
+    _whole = False
+    """Whether the packet being read ends a stream that came whole."""
 
     def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
         """Take one datagram; short headers on the usual path need none of the general checks."""
@@ -161,6 +163,7 @@ class FastReading(QuicConnection):
         ):
             return False
         data = buffer.pull_bytes(size)
+        self._whole = True
         credit.used += 1
         credit.value += 1  # it is finished, RFC 9000 section 4.6
         limit.used += size
@@ -187,5 +190,8 @@ class FastReading(QuicConnection):
         space.received_packets.add(number)
         if len(space.ack_queue) > MAX_ACK_RANGES:
             space.ack_queue.shift()
-        if eliciting and space.ack_at is None:
-            space.ack_at = now  # with the flush of this batch: one pass less than by a timer
+        if self._whole:
+            # With the flush of this batch: one pass less than by a timer.
+            self._whole, space.ack_at = False, now
+        elif eliciting and space.ack_at is None:
+            space.ack_at = now + self._ack_delay
