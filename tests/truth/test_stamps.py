@@ -8,12 +8,15 @@ from typing import Any, cast
 import pytest
 
 from tests.router.fakes import FakeOwner, FakeProducer, Time, clock
+from tests.router.test_peer import Desk, orders
 from tests.services.fakes import TRACK, FakeService, Outcome, stage_of, video
+from wtp.clock import Offset
 from wtp.config.schema import QueueSettings
 from wtp.model import Kind, Object, Track
 from wtp.router.route import Drop, StageDone
 from wtp.router.routes import LiveRoute
 from wtp.router.service_client import Answer
+from wtp.wire import control
 from wtp.wire.process import Parcel
 
 ROUTE_US = 5_000_000
@@ -127,3 +130,13 @@ def test_a_route_stamps_what_a_client_sends(staged: bool) -> None:
     (properties,) = (one["properties"] for one in producer.sent)
     assert properties["route_us"] == properties["publish_us"] == "2000000"
     assert "process_us" not in properties
+
+
+async def test_a_session_that_lost_its_clock_has_no_offset() -> None:
+    peer, _ = Desk().peer()
+    known = control.Offset(500, 20)
+    peer.stream_data(2, orders(control.Hello("me", "a1"), known), False)
+    assert peer.offset == Offset(500, 20)
+    lost = control.encode(control.Offset(0, control.UNKNOWN))
+    peer.stream_data(2, lost, False)
+    assert peer.offset is None

@@ -246,3 +246,25 @@ def test_every_track_has_its_waterfall() -> None:
         assert found.count("capture->receive: n 1") == 4
         assert "and 2 more" in found
         assert "capture->receive: n" not in text(shown(role.snapshot()))
+
+
+def test_stamps_of_a_sender_whose_clock_is_unknown_make_no_figure() -> None:
+    stats = Statistics()
+    years_us = 10**14
+    stamps = {**ALL_US, "capture_us": 1000 - years_us, "encode_us": 3000 - years_us}
+    stamps["send_us"] = 4000 - years_us
+    made = message(1, stamps=stamps, clock_error_us=None)
+    stats.add(item(made, receive_us=DOMAIN.anchor_us + RECEIVE_US))
+    figures = stats.snapshot(0)
+    hops = figures["tracks"][TRACK]["hops"]
+    assert {name: hop["mean_ms"] for name, hop in hops.items()} == {
+        "capture->encode": 2.0,
+        "encode->send": 1.0,
+        "send->route": None,
+        "route->process": 3.0,
+        "process->publish": 0.5,
+        "publish->receive": 4.5,
+    }
+    assert figures["latency"]["total"]["n"] == figures["latency"]["send_to_receive"]["n"] == 0
+    assert (figures["latency"]["unknown"], figures["clock_error_ms"]) == (1, None)
+    assert {hop["share"] for hop in hops.values()} == {None}

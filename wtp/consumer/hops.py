@@ -19,7 +19,8 @@ PLACES = (
 """Where stamps are taken, in the order of the way. `broker` and `processor` are there with topic
 processors alone, `process` with any; from `take` on it is the consumer's own way."""
 
-RECEIVE, TAKE, DECODE, SHOW = (PLACES.index(n) for n in ("receive", "take", "decode", "show"))
+ROUTE, RECEIVE = PLACES.index("route"), PLACES.index("receive")
+TAKE, DECODE, SHOW = RECEIVE + 1, RECEIVE + 2, RECEIVE + 3
 
 USUAL = ((0, 1), (1, 2), (2, 3), (3, 7), (7, RECEIVE))
 """Hops that every object has; where nothing was measured they are listed as unknown."""
@@ -46,7 +47,10 @@ class Way:
         self._hops: dict[Hop, Latency] = {}
 
     def add(self, item: Item) -> None:
-        """Count every hop of an object whose two ends are known, up to its receipt."""
+        """Count every hop of an object whose two ends are known, up to its receipt.
+
+        Nothing is known about a hop between two clocks whose difference is unknown.
+        """
         obj = item.obj
         if obj is None:
             return
@@ -65,7 +69,7 @@ class Way:
         ):  # fmt: skip
             if at_us is None:
                 continue
-            if start >= 0:
+            if start >= 0 and (start >= ROUTE or place < ROUTE or item.synced):
                 self.count((start, place), at_us - start_us)
             start, start_us = place, at_us
         if obj.capture_us is not None and start == RECEIVE:

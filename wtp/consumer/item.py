@@ -130,10 +130,19 @@ class Item:
         return self.wall_anchor_us + message.receive_monotonic_us - message.publish_ms * 1000
 
     @property
+    def synced(self) -> bool:
+        """Whether its sender's stamps are in the clock of the router's: their error is known.
+
+        A sender that has not measured the router's clock, or not since one of the two was stepped,
+        sends stamps of its own clock.
+        """
+        return "clock_error_us" in self.message.properties
+
+    @property
     def latency_us(self) -> int | None:
-        """Capture to receipt in µs; None when one of the two is unknown."""
+        """Capture to receipt in µs; None when one of the two, or the sender's clock, is unknown."""
         capture_us = self.stamp("capture_us")
-        if capture_us is None or self.receive_us is None:
+        if capture_us is None or self.receive_us is None or not self.synced:
             return None
         return self.receive_us - capture_us
 

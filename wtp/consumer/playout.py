@@ -71,7 +71,7 @@ class Timeline:
         clock = item.message.properties.get("clock", "")
         if clock != self._clock:
             self._clock, self._offset_us = clock, None
-        if item.receive_us is not None:
+        if item.receive_us is not None and item.synced:
             self.known = True
             offset_us = item.receive_us - arrival_us
             before = self._offset_us
@@ -79,7 +79,7 @@ class Timeline:
                 self._offset_us = offset_us
             else:
                 self._offset_us = before + (offset_us - before) // 16
-        elif self._offset_us is None or capture_us - arrival_us > self._offset_us:
+        elif self.known or self._offset_us is None or capture_us - arrival_us > self._offset_us:
             self.known = False
             self._offset_us = capture_us - arrival_us
         return capture_us - self._offset_us

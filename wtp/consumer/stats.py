@@ -180,7 +180,7 @@ class Statistics:
         latency_us = item.latency_us
         track.measure(item, latency_us)
         send_us = item.obj.send_us if item.obj else None
-        if send_us is not None and item.receive_us is not None:
+        if send_us is not None and item.receive_us is not None and item.synced:
             self.send_to_receive.add(item.receive_us - send_us)
         if item.foreign and (since_us := item.publish_to_receive_us) is not None:
             self.since_publish.add(since_us)

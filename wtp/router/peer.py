@@ -329,7 +329,8 @@ class Peer:
                 now_us = self._clock.now_us()
                 self.tell(control.Pong(message.t0_us, now_us, self._clock.now_us()))
             case control.Offset():
-                self.offset = Offset(message.offset_us, max(0, message.error_us))
+                known = message.error_us >= 0
+                self.offset = Offset(message.offset_us, message.error_us) if known else None
             case control.Flush():
                 if self._flushing is None:
                     self._spawn(self._flush())
