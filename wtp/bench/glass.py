@@ -15,21 +15,21 @@ import multiprocessing
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from wtp.bench.glass_direct import draw, picture_size
 from wtp.bench.glass_display import Display, some_display
 from wtp.bench.glass_eye import Look, see
 from wtp.bench.machine import spin_ms
 from wtp.bench.path import LocalPath
 from wtp.bench.voice import listen
-from wtp.broker.connect import connect
 from wtp.children import Child
-from wtp.clock import Clock, monotonic_us
-from wtp.config.schema import BrokerSettings, RoomSettings, Settings
+from wtp.clock import monotonic_us
+from wtp.config.schema import RoomSettings, Settings
 from wtp.consumer.item import Item
 from wtp.consumer.request import Request
 from wtp.consumer.run import Consumer
 from wtp.errors import WtpError
 from wtp.metrics import Latency, Timeline
-from wtp.model import Kind, Object, to_properties
+from wtp.model import Kind
 
 Say = Callable[[str], None]
 
@@ -119,9 +119,10 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
     Returns:
         `n`, `p50_ms` ... `max_ms` from drawn to decoded, `unreadable`, `decoded`, `dropped` and
         `dropped_by_hop` of the consumer, `publish_cpu_percent` of a core (H.264 and Opus),
-        `sound` (see `voice.listen`), `baseline` (pictures with pulsar-client alone between), `ratio_p50`. With a display the
-        percentiles are those from drawn to visible, with `sampling_ms`, `grabbed`, `unreadable`
-        and `confidence_percent` (see `glass_eye.see`); those to decoded are `drawn_to_decoded`.
+        `sound` (see `voice.listen`), `baseline` (pictures with pulsar-client alone between),
+        `ratio_p50`. With a display the percentiles are those from drawn to visible, with
+        `sampling_ms`, `grabbed`, `unreadable` and `confidence_percent` (see `glass_eye.see`); those
+        to decoded are `drawn_to_decoded`.
 
     Raises:
         WtpError: A process failed, or nothing arrived or was seen.
@@ -131,7 +132,9 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
         display = None
         if config.get("display"):
             seen = bool(config.get("camera"))
-            display = await stack.enter_async_context(some_display(_size(config), say, seen=seen))
+            display = await stack.enter_async_context(
+                some_display(picture_size(config), say, seen=seen)
+            )
         path = await stack.enter_async_context(LocalPath(config["fsync"]))
         figures = await _through(path, config, display, say)
     spin_after = await asyncio.to_thread(spin_ms)
@@ -150,11 +153,6 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> dict[str, An
         **more,
         "configuration": config,
     }
-
-
-def _size(config: dict[str, Any]) -> tuple[int, int]:
-    width, _, height = config["size"].partition("x")
-    return int(width), int(height)
 
 
 async def _through(
@@ -200,7 +198,7 @@ async def _show(
     words = ["consume", "video", "--window", "--topic", topic, *path.broker_args]
     look = Look(
         display.environment,
-        _size(config),
+        picture_size(config),
         anchor_us,
         config["warmup_s"],
         config["duration_s"],
@@ -268,7 +266,7 @@ async def _baseline(
 ) -> dict[str, Any]:
     topic = path.topic(DIRECT)
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_draw, args=(path.broker, topic, config), daemon=True)
+    process = context.Process(target=draw, args=(path.broker, topic, config), daemon=True)
     process.start()
     try:
         figures = await _look(path, config, topic, display, say)
@@ -277,54 +275,3 @@ async def _baseline(
         await asyncio.to_thread(process.join)
     del figures["publish_cpu_percent"]
     return figures
-
-
-def _draw(broker: BrokerSettings, topic: str, config: dict[str, Any]) -> None:
-    asyncio.run(_publish(broker, topic, config))
-
-
-async def _publish(broker: BrokerSettings, topic: str, config: dict[str, Any]) -> None:
-    """Draw, encode and hand to a producer, until killed."""
-    from wtp.media.source import open_source
-    from wtp.media.video import VideoEncoder
-    from wtp.publisher.capture import Capture
-    from wtp.publisher.live import Unit
-    from wtp.publisher.pictures import parse_bitrate
-
-    clock = Clock()
-    source = open_source("testsrc", size=_size(config), fps=config["fps"], now_us=clock.now_us)
-    encoder = VideoEncoder(
-        config["codec"],
-        source.width,
-        source.height,
-        source.fps,
-        bitrate_bps=parse_bitrate(config["bitrate"]),
-        now_us=clock.now_us,
-    )
-    producer = await connect(broker).producer(topic)
-    sent = group = 0
-
-    def deliver(units: Sequence[Unit], _lost: int) -> None:
-        nonlocal sent, group
-        for unit in units:
-            sent += 1
-            group += unit.key
-            obj = Object(
-                Kind.VIDEO,
-                sent,
-                group,
-                unit.key,
-                unit.payload,
-                capture_us=unit.capture_us,
-                content_type=encoder.content_type,
-            )
-            producer.send(
-                unit.payload,
-                properties=to_properties(obj, "", str(clock.domain), 0),
-                key="bench",
-                event_ms=0,
-                seq=None,
-                done=lambda _error: None,
-            )
-
-    await Capture(source, encoder, clock.now_us, deliver).run()
