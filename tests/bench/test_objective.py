@@ -133,6 +133,10 @@ def test_every_point_of_a_range_has_to_hold() -> None:
     assert [one.held for one in found] == [one["p99_ms"] <= 5 for one in figures["series"]]
     assert {one.held for one in found} == {True, False}
     assert "at 30 KB" in found[-1].sentence
+    whole = objective.judge([objective.parse("sessions=80")], {**figures, "sessions": 96})
+    assert [one.held for one in whole] == [True]
+    with pytest.raises(UsageError, match="no figure 'lost'"):
+        objective.judge([objective.parse("lost=0")], figures)
 
 
 def test_flat_names_hold_every_number_and_nothing_else() -> None:

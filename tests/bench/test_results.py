@@ -53,6 +53,12 @@ def test_points_of_a_range_are_combined_each() -> None:
     whole = repeat.combine([made.ranged(), made.ranged()])
     assert [point["label"] for point in whole["series"]] == ["2 KB", "8 KB", "30 KB"]
     assert whole["series"][0]["spread"]["p50_ms"]["min"] > 0
+    fewer = made.ranged()
+    fewer["notes"] = ["gave up"]
+    del fewer["series"][2]
+    whole = repeat.combine([made.ranged(), fewer])
+    assert len(whole["series"]) == 3
+    assert whole["notes"] == ["gave up"]
 
 
 # An earlier run

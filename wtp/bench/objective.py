@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,22 +137,23 @@ def judge(objectives: Sequence[Objective], figures: Mapping[str, Any]) -> list[V
 
     Args:
         objectives: From `parse`.
-        figures: A benchmark's result; with `series` every point is judged.
+        figures: A benchmark's result; with `series` every point that has the figure is judged.
 
     Returns:
-        One verdict for each objective, and for each point of a range.
+        One verdict for each objective, or for each point of a range.
 
     Raises:
         UsageError: A name is none of this benchmark's figures, or is of another unit.
     """
-    points: Iterable[tuple[str, Mapping[str, Any]]] = [("", figures)]
-    if figures.get("series"):
-        points = [(str(one.get("label", "")), one) for one in figures["series"]]
-    return [
-        _judge(objective, label, {**dict(flat(figures)), **dict(flat(point))})
-        for objective in objectives
-        for label, point in points
-    ]
+    whole = dict(flat(figures))
+    points = [(str(one.get("label", "")), dict(flat(one))) for one in figures.get("series") or []]
+    found = []
+    for objective in objectives:
+        having = [(label, values) for label, values in points if _named(objective.name, values)]
+        if not having:
+            having = [("", {**whole, **(points[0][1] if points else {})})]
+        found += [_judge(objective, label, values) for label, values in having]
+    return found
 
 
 def _judge(objective: Objective, label: str, values: dict[str, float | None]) -> Verdict:
@@ -179,17 +180,22 @@ def _judge(objective: Objective, label: str, values: dict[str, float | None]) ->
 
 
 def _find(name: str, values: Mapping[str, float | None]) -> str:
-    """The figure a name stands for; the unit may be left out."""
+    figure = _named(name, values)
+    if not figure:
+        raise UsageError(
+            f"This benchmark has no figure {name!r}.",
+            hint=f"It has {', '.join(values) or 'none'}.",
+        )
+    return figure
+
+
+def _named(name: str, values: Mapping[str, float | None]) -> str:
+    """The figure a name stands for; the unit may be left out. Empty when there is none."""
     wanted = COMMON.get(name, name)
-    for candidate in values:
-        if candidate in (wanted, name):
-            return candidate
+    if wanted in values:
+        return wanted
     fitting = [candidate for candidate in values if bare(candidate) == name]
-    if len(fitting) == 1:
-        return fitting[0]
-    raise UsageError(
-        f"This benchmark has no figure {name!r}.", hint=f"It has {', '.join(values) or 'none'}."
-    )
+    return fitting[0] if len(fitting) == 1 else ""
 
 
 def require(verdicts: Sequence[Verdict]) -> None:

@@ -21,14 +21,17 @@ def combine(runs: Sequence[Mapping[str, Any]]) -> Figures:
         The figures of a single run unchanged. Of several the median of every number (None when a
         run does not know it), all histograms added up, the time lines one after the other, `runs`
         (each as it was) and `spread`: {name: {"min", "median", "max"}} with dotted names; in
-        `series` the same for each point.
+        `series` the same for each point, of the runs that have it.
     """
     if len(runs) == 1:
         return dict(runs[0])
     whole = _together(runs)
     if whole.get("series"):
-        by_point = zip(*(run["series"] for run in runs), strict=True)
-        whole["series"] = [{**_together(same), "spread": spread(same)} for same in by_point]
+        points: dict[Any, list[Figures]] = {}
+        for run in runs:
+            for point in run.get("series") or []:
+                points.setdefault(point.get("label"), []).append(point)
+        whole["series"] = [{**_together(same), "spread": spread(same)} for same in points.values()]
     return {**whole, "repeat": len(runs), "spread": spread(runs), "runs": [dict(r) for r in runs]}
 
 
@@ -45,7 +48,8 @@ def spread(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | Non
 
 
 def _together(runs: Sequence[Mapping[str, Any]]) -> Figures:
-    return {key: _value(key, [run.get(key) for run in runs]) for key in runs[0]}
+    keys = dict.fromkeys(key for run in runs for key in run)
+    return {key: _value(key, [run.get(key) for run in runs]) for key in keys}
 
 
 def _value(key: str, values: list[Any]) -> Any:
