@@ -15,7 +15,7 @@ from wtp.bench.stamps import carried, weigh
 from wtp.broker.messages import Received
 from wtp.cli import bench_load
 from wtp.cli.bench_load import parse_rates, parse_share, parse_shares
-from wtp.errors import WtpError
+from wtp.errors import UsageError, WtpError
 
 ANCHOR_US = 1_700_000_000_000_000
 
@@ -201,3 +201,11 @@ def test_commands_measure_what_they_were_told(
 def test_commands_refuse_what_makes_no_sense(words: list[str]) -> None:
     done = CliRunner().invoke(bench_load.app, words)
     assert done.exit_code == 2, done.output
+
+
+@pytest.mark.parametrize("command", ["throughput", "sessions", "loss", "stamps"])
+def test_objects_that_nobody_takes_are_refused_before_anything_starts(command: str) -> None:
+    done = CliRunner().invoke(bench_load.app, [command, "--size", "9MB"])
+    assert isinstance(done.exception, UsageError)
+    assert "over" in done.exception.message
+    assert "--size" in done.exception.hint

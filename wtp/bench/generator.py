@@ -17,7 +17,7 @@ from typing import Any
 
 from wtp.bench.worker import run_exact, serve
 from wtp.clock import monotonic_us
-from wtp.errors import ConnectionFailed, Refused, WtpError
+from wtp.errors import ConnectionFailed, Refused, UsageError, WtpError
 from wtp.model import Kind, Object
 from wtp.transport.client import Trust, connect
 from wtp.transport.lean import LeanSender
@@ -66,6 +66,20 @@ class Load:
     mtu: int = 0
     seed: int = 1
     lean: bool = False
+
+
+def check_size(kind: str, size_bytes: int) -> None:
+    """Check that an object of this size can be sent.
+
+    Raises:
+        UsageError: It is too large for its kind.
+    """
+    most = Kind(kind).max_bytes
+    if size_bytes > most:
+        raise UsageError(
+            f"A {kind} object of {size_bytes} bytes is over {most}.",
+            hint=f"Give --size {most} or less.",
+        )
 
 
 class Sender:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from wtp.bench.generator import Load
+from wtp.bench.generator import Load, check_size
 from wtp.bench.lossy import Conditions, run_lossy
 from wtp.bench.machine import machine_line, spin_ms
 from wtp.bench.path import LocalPath
@@ -53,8 +53,9 @@ def configuration(
         fsync: Disk policy of the embedded broker.
 
     Raises:
-        UsageError: A share or a time is impossible.
+        UsageError: A share, a time or the size is impossible.
     """
+    check_size("video", size_bytes)
     for loss in losses:
         Conditions(loss, delay_ms, jitter_ms, reorder)
     return {

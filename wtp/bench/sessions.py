@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from wtp.bench.generator import Load
+from wtp.bench.generator import Load, check_size
 from wtp.bench.machine import machine_line, spin_ms
 from wtp.bench.path import LocalPath
 from wtp.bench.pinning import cores, pin, scheduling, split
@@ -90,7 +90,11 @@ def configuration(
         warmup_s: Time before that.
         mtu: UDP payload size; 0 probes it.
         fsync: Disk policy of the embedded broker.
+
+    Raises:
+        UsageError: The objects are too large.
     """
+    check_size("video", size_bytes)
     router, others = split(cores())
     return {
         "rate": rate,

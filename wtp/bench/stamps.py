@@ -14,7 +14,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-from wtp.bench.generator import Load
+from wtp.bench.generator import Load, check_size
 from wtp.bench.machine import machine_line, spin_ms
 from wtp.bench.path import START_S, LocalPath
 from wtp.bench.pinning import scheduling
@@ -49,7 +49,11 @@ def configuration(
         sessions: Sessions that share the rate.
         duration_s: Length of a run.
         fsync: Disk policy of the embedded broker.
+
+    Raises:
+        UsageError: The objects are too large.
     """
+    check_size(kind, size_bytes)
     return {
         "rounds": rounds,
         "rate": rate,
