@@ -201,6 +201,33 @@ asyncio.run(main())
 """
 
 
+TIED = """
+import multiprocessing, time
+from wtp.bench.glass_direct import tie_to_parent
+def hold():
+    tie_to_parent()
+    print("held", flush=True)
+    time.sleep(300)
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(target=hold)
+    process.start()
+    process.join()
+"""
+
+
+def test_the_eye_ends_with_the_bench(tmp_path: Path) -> None:
+    script = tmp_path / "tied.py"
+    script.write_text(TIED)
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        process.kill()
+        # Its end comes when nobody has the pipe open any more: the child, too, has gone.
+        assert process.stdout.read() == b""
+
+
 def servers(*, child_of: int = 0, pid: int = 0) -> list[int]:
     """X servers that run: children of a process, or the one of that pid."""
     found = []

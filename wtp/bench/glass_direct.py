@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import os
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +29,20 @@ def draw(broker: BrokerSettings, topic: str, config: dict[str, Any]) -> None:
         topic: Full name of the topic.
         config: From `latency.configuration`.
     """
+    tie_to_parent()
     asyncio.run(_publish(broker, topic, config))
+
+
+def tie_to_parent() -> None:
+    """End this process of `multiprocessing` at once when the one that started it is gone."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
 async def _publish(broker: BrokerSettings, topic: str, config: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from wtp.bench.glass_code import CodeReader, camera_sides
+from wtp.bench.glass_direct import tie_to_parent
 from wtp.clock import monotonic_us
 from wtp.errors import MediaError, WtpError
 from wtp.media.picture import plane_views
@@ -182,6 +183,7 @@ async def see(look: Look) -> dict[str, Any]:
 
 def _run(look: Look, out: Connection) -> None:
     """The process: its answer, or its error, goes through the pipe."""
+    tie_to_parent()
     os.environ.update(look.environment)
     if not os.environ.get("WAYLAND_DISPLAY"):
         os.environ.pop("WAYLAND_DISPLAY", None)
