@@ -25,12 +25,12 @@ from wtp.cli import COMMANDS
 from wtp.cli.group import load_command
 
 ROOT = Path(__file__).resolve().parent.parent
-RUN_S = 150.0
+RUN_S = 200.0
 
 Figures = dict[str, Any]
 
 QUICK = {
-    "latency": "--duration 3 --warmup 1",
+    "latency": "--duration 2 --warmup 1",
     "glass": "--duration 2 --warmup 1",
     "router": "--duration 2 --warmup 1",
     "receipts": "--duration 1 --warmup 0.5 --rate 200",
