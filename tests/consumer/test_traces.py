@@ -44,6 +44,12 @@ EXPECTED = [
 ]
 
 
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the collector of a busy machine its time."""
+    monkeypatch.setattr("wtp.consumer.otlp.CLOSE_S", 60.0)
+
+
 def received(seq: int = 1, at_us: int = 11_000, track: str = "default/cam/video") -> Item:
     return item(
         message(seq, stamps=STAMPS, at_us=at_us, track=track), receive_us=DOMAIN.anchor_us + at_us
@@ -75,6 +81,7 @@ def whole(one: Item, take_us: int, seen: Seen | None = None) -> Journey:
     return found
 
 
+@pytest.mark.usefixtures("patience")
 def test_a_journey_becomes_a_span_with_one_below_it_for_each_hop() -> None:
     exporter = InMemorySpanExporter()
     collector = OtlpCollector("http://127.0.0.1:4318", exporter)
@@ -182,6 +189,7 @@ def test_the_output_behind_it_is_as_it_was() -> None:
     assert kept.closed
 
 
+@pytest.mark.usefixtures("patience")
 async def test_spans_reach_a_collector() -> None:
     requests: list[ExportTraceServiceRequest] = []
 

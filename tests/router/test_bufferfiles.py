@@ -78,6 +78,12 @@ class Watched:
             return list(csv.DictReader(file)), log.read_text().splitlines()
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the disk of a busy machine its time."""
+    monkeypatch.setattr("wtp.router.bufferfiles.CLOSE_S", 60.0)
+
+
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     clock = Time()
