@@ -244,7 +244,9 @@ class Statistics:
         order, way, whole = self.order, self._way(), bool(self.total.n)
         hops = way.snapshot(whole=whole)
         if self.since_publish.n:
-            hops[PUBLISH_TO_RECEIVE] = {**self.since_publish.snapshot(), "share": None}
+            mean_ms = round((self.since_publish.mean_us or 0) / 1000, 3)
+            figures = {**self.since_publish.snapshot(), "mean_ms": mean_ms, "share": None}
+            hops[PUBLISH_TO_RECEIVE] = figures
         silent_s = _silent_s(self._last_live_us, now_us)
         return {
             "objects": self.objects,
