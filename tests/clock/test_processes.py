@@ -132,6 +132,7 @@ def test_the_truth_lies_within_the_error_before_and_after_steps_of_either_clock(
     for phase in (first, second, third):
         assert len(wrong(phase)) <= len(known(phase)) // 100, wrong(phase)
         assert all(one["error_us"] < STEP_S * 1e6 / 2 for one in known(phase))
+    assert all(abs(one["shown_us"]) < YEAR_US for one in known(here.seen())), "never by no offset"
     for run in (publisher, consumer):
         figures = clock(run)
         assert abs(figures["offset_us"]) > 20 * YEAR_US
