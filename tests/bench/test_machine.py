@@ -39,6 +39,9 @@ def test_slope_leaves_the_start_out(mib_per_h: float) -> None:
     assert slope_mib_per_h(warm_up + late) == pytest.approx(mib_per_h, abs=0.01)
 
 
-@pytest.mark.parametrize("samples", [[], [(0.0, 1)], [(0.0, 1), (1.0, 2)]])
+SHORT = [(float(t), t * MIB) for t in range(50)]
+
+
+@pytest.mark.parametrize("samples", [[], [(0.0, 1)], [(0.0, 1), (100.0, 2)], SHORT])
 def test_slope_of_too_little_is_unknown(samples: list[tuple[float, int]]) -> None:
     assert slope_mib_per_h(samples) is None

@@ -11,6 +11,9 @@ from typing import Any
 
 SPIN_LOOPS = 2_000_000
 
+LEAST_S = 60.0
+"""In less time the allocator's first growth would read as gigabytes an hour."""
+
 
 def machine_line() -> str:
     """Processor, cores, kernel, Python and the two libraries that matter, in one line."""
@@ -71,11 +74,13 @@ def slope_mib_per_h(samples: list[tuple[float, int]], part: float = 0.8) -> floa
         part: Share of the run, at its end, that counts.
 
     Returns:
-        MiB per hour; None with fewer than three samples in that part.
+        MiB per hour; None with fewer than three samples in that part, or of less than a minute.
     """
     if not samples:
         return None
     first, last = samples[0][0], samples[-1][0]
+    if last - first < LEAST_S:
+        return None
     late = [(t, b) for t, b in samples if t >= last - (last - first) * part]
     if len(late) < 3:
         return None
