@@ -5,8 +5,8 @@ second for everything behind it, sound included. Where live media are sent the w
 when a standing queue shows in the round trip, to what the path has just delivered (as BBR and
 LEDBAT do; RFC 6817), and does not grow while the application leaves it unused (RFC 9002, section
 7.8). What does not fit then waits at the sender, where it is ordered by urgency and can still be
-dropped. Loss without a queue, as of radio links, cuts nothing while it stays below a tenth (for
-transfers a fiftieth): the window of Reno falls below one picture at 5 %, and every picture then
+dropped. Loss as of radio links cuts nothing while it stays below a tenth (for transfers a fiftieth,
+and without a queue): the window of Reno falls below one picture at 5 %, and every picture then
 waits for the one before. A transfer by itself does not yield: on a busy machine delay is no queue,
 and it would lose half its rate.
 """
@@ -33,9 +33,10 @@ RATE_S = 0.2
 """What the rate of delivery is taken over."""
 LIVE_LOSS_LIMIT = 0.1
 """Share of loss up to which live media go on as before, as WebRTC's congestion control does
-(draft-ietf-rmcat-gcc-02, section 6); more, or a queue, is congestion."""
+(draft-ietf-rmcat-gcc-02, section 6); more is congestion."""
 LOSS_LIMIT = 0.02
-"""The same for transfers, as in BBR version 3 (draft-ietf-ccwg-bbr, BBR.LossThresh)."""
+"""The same for transfers, as in BBR version 3 (draft-ietf-ccwg-bbr, BBR.LossThresh), while nothing
+queues."""
 LOSS_S = 1.0
 LOSS_LEAST_PACKETS = 20
 """What the share of loss is taken over; of less nothing can be said, and Reno's rule holds."""
@@ -149,7 +150,7 @@ class ShortQueue(RenoCongestionControl):
             self.congestion_window, self._congestion_stash = before, stash
 
     def on_packets_lost(self, *, now: float, packets: Iterable[QuicSentPacket]) -> None:
-        """Halve the window, unless only a few of many packets are lost and nothing queues."""
+        """Halve the window, unless only a few of many packets are lost."""
         lost = list(packets)
         self._lost_packets += len(lost)
         if self._bearable(now):
@@ -158,7 +159,11 @@ class ShortQueue(RenoCongestionControl):
             super().on_packets_lost(now=now, packets=lost)
 
     def _bearable(self, now: float) -> bool:
-        """Whether loss is of a kind that a smaller window would not mend."""
+        """Whether loss is of a kind that a smaller window would not mend.
+
+        A queue of live media has a rule of its own, `_cut`; on a busy machine round trips of 20 ms
+        more are no queue at all.
+        """
         recent, acked, lost = self._recent, self._acked_packets, self._lost_packets
         recent.append((now, acked, lost))
         while len(recent) > 2 and recent[1][0] < now - LOSS_S:
@@ -166,7 +171,7 @@ class ShortQueue(RenoCongestionControl):
         acked, lost = acked - recent[0][1], lost - recent[0][2]
         limit = LIVE_LOSS_LIMIT if self.yields else LOSS_LIMIT
         few = limit * max(acked + lost, LOSS_LEAST_PACKETS)
-        return self._queue_s < QUEUE_TARGET_S and lost <= few
+        return lost <= few and (self.yields or self._queue_s < QUEUE_TARGET_S)
 
     def on_rtt_measurement(self, *, now: float, rtt: float) -> None:
         """Look for a standing queue."""
