@@ -47,7 +47,7 @@ _SIOCSIFFLAGS, _SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCSIFMTU = 0x8914, 0x8916, 0x89
 _IFF_UP, _IFF_RUNNING = 0x1, 0x40
 
 _IPV4 = 4
-_TCP_KNOWN = "/proc/sys/net/ipv4/tcp_available_congestion_control"
+_TCP_KNOWN = "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
 _TCP_CONTROL = "/proc/sys/net/ipv4/tcp_congestion_control"
 
 
@@ -324,10 +324,10 @@ def tcp_control() -> str:
 
 
 def check_tcp(name: str) -> None:
-    """See that TCP's congestion control of that name exists; empty is this machine's.
+    """See that a namespace may use TCP's congestion control of that name; empty: this machine's.
 
     Raises:
-        UsageError: It does not; the hint lists those that do.
+        UsageError: It may not; the hint lists those that may.
     """
     try:
         known = Path(_TCP_KNOWN).read_text(encoding="ascii").split()
@@ -335,8 +335,8 @@ def check_tcp(name: str) -> None:
         known = []
     if name and name not in known:
         raise UsageError(
-            f"TCP has no congestion control {name!r} here.",
-            hint=f"Known: {', '.join(known) or 'none can be chosen on this system'}.",
+            f"TCP's congestion control {name!r} cannot be chosen here.",
+            hint=f"Possible: {', '.join(known) or 'none'} (net.ipv4.tcp_allowed_congestion_control).",
         )
 
 

@@ -82,7 +82,7 @@ BrokerUrl = Annotated[
 ]
 Tcp = Annotated[
     str,
-    typer.Option("--tcp", help="TCP's congestion control, as cubic; default: this machine's."),
+    typer.Option("--tcp", help="TCP's congestion control, as reno; default: this machine's."),
 ]
 
 
