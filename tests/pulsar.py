@@ -199,7 +199,7 @@ class RealPulsar:
             env={key: value for key, value in os.environ.items() if not key.startswith("WTP_")},
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=60,
             check=True,
         )
         (self.folder / "pid").write_text(done.stdout, encoding="utf-8")

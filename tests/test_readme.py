@@ -147,7 +147,7 @@ class Shell:
         """Leave a line running, once it has said that it works."""
         popen, out = self.start(f"exec {line}")
         self.background.append((line, popen, out))
-        wait_for(lambda: _settled(out) or popen.poll() is not None, line, 30.0)
+        wait_for(lambda: _settled(out) or popen.poll() is not None, line, 60.0)
         assert popen.poll() is None, f"$ {line}\n{out.read_text()}"
 
     def run(self, line: str) -> None:

@@ -113,6 +113,13 @@ def test_a_window_measures_what_was_due_in_it_and_counts_the_rest() -> None:
     assert sum(second["n"] for second in found["timeline"]) == 2
 
 
+def test_a_window_takes_overtaken_objects_and_not_repeated_ones() -> None:
+    window = Window(frozenset({"a"}), 0, 10**9)
+    for seq in (3, 1, 2, 2, 3, *range(4, 10_000), 9_999):
+        window.take(message(seq, seq * 1000, 500))
+    assert (window.received, window.repeated) == (9_999, 3)
+
+
 def test_a_window_in_parts_tells_each_part() -> None:
     window = Window(frozenset(), 0, 5_000_000, 5)
     for seq in range(1, 51):

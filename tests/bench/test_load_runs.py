@@ -118,6 +118,8 @@ async def test_loss_delay_and_their_seed() -> None:
     for step in (clean, lossy):
         assert fits(step)
         assert step["p50_ms"] > 40
+        assert step["delivered"] == step["offered"]  # sent again, and overtaken by others
+        assert step["notes"] == []
         assert step["packet_bytes"] == 1452
         for way in step["datagrams"].values():
             assert way["offered"] >= way["passed"] + way["lost"] > 0

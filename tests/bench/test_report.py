@@ -84,7 +84,7 @@ def test_parts_without_figures_are_left_out() -> None:
     assert '<div class="plot"' not in text
     assert "Plotly" not in text
     assert "55.60 <small>MB/s</small>" in text
-    assert "alone, mb per" in text
+    assert "alone, MB/s" in text
 
 
 def test_nothing_measured_is_unknown_and_never_zero() -> None:
@@ -119,6 +119,18 @@ def test_many_points_and_points_with_names_lie_one_below_the_other() -> None:
     names = [trace["name"] for trace in many["data"]]
     assert len(names) == report_plots.MOST_CURVES
     assert (names[0], names[-1]) == ("1", "19")
+
+
+def test_the_curve_says_what_the_figures_say() -> None:
+    for n in (1, 2, 160, 3000):
+        figures = made.latency(5, n=n)
+        plot = report_plots.percentiles({"a": figures["histogram"]})
+        assert plot is not None
+        xs, ys = (plot["data"][0][axis] for axis in "xy")
+        assert ys == sorted(ys)
+        assert ys[-1] == pytest.approx(figures["max_ms"], rel=0.01)
+        nearest = min(range(len(xs)), key=lambda at: abs(xs[at] - 2))
+        assert n < 100 or ys[nearest] == pytest.approx(figures["p50_ms"], rel=0.05)
 
 
 def test_a_silent_second_is_a_gap() -> None:

@@ -31,7 +31,7 @@ def wtp(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 

@@ -30,7 +30,7 @@ def addresses(free_port: Port) -> tuple[str, ...]:
 
 def router(start: Processes, *args: str) -> Process:
     process = start("router", *args)
-    process.wait_for("--cert-hash", 30)
+    process.wait_for("--cert-hash", 60.0)
     return process
 
 
@@ -91,7 +91,7 @@ def test_its_broker_is_started_again(wtp_process: Processes, free_port: Port) ->
 def test_a_locked_folder(wtp_process: Processes, free_port: Port, tmp_path: Path) -> None:
     data = ("--data", str(tmp_path / "data"))
     first = wtp_process("broker", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", *data)
-    first.wait_for("data  ", 30)
+    first.wait_for("data  ", 60.0)
     second = wtp_process("broker", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", *data)
     assert second.wait() == 1
     through_router = wtp_process("router", *addresses(free_port), *data)

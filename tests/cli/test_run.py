@@ -101,7 +101,7 @@ def run(script: Path, env: dict[str, str], *args: str) -> subprocess.CompletedPr
         env=env,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 
@@ -249,7 +249,7 @@ def test_live_status_on_a_terminal(script: Path, env: dict[str, str]) -> None:
         env={**env, "TERM": "xterm"},
         dimensions=(24, 80),
         encoding="utf-8",
-        timeout=10,
+        timeout=60,
     )
     terminal.expect("at 127.0.0.1:1")
     terminal.expect(r"status \[bold\]long\[/bold\]")

@@ -222,7 +222,7 @@ async def test_a_consumer_that_knows_the_router_asks_for_a_key_frame(
         if ask:
             await desk.asked.wait()
     role.stop()
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, 60)
     assert role.ledger.offered == role.ledger.delivered, "all of the way, without a loss"
     assert desk.paths == (["/rooms/default/tracks/cam/video/keyframe"] if ask else [])
 

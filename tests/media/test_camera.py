@@ -156,7 +156,7 @@ def test_closing_from_another_thread_releases_after_the_read() -> None:
     source.close()
     thread.join(10)
     assert not thread.is_alive()
-    assert time.monotonic() - begin < 0.5
+    assert time.monotonic() - begin < 5
     assert list(source.pictures()) == []
 
 

@@ -251,7 +251,7 @@ else:
     threading.Timer(0.3, source.close).start()
     begin = time.monotonic()
     count = sum(1 for _ in pictures)
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 20
 print(source.name, source.width, count)
 """
 

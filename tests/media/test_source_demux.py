@@ -134,7 +134,7 @@ def test_reading_ahead_is_bounded() -> None:
     demuxer.start()
     lane = demuxer.lanes["video"]
     with demuxer._changed:
-        assert demuxer._changed.wait_for(lambda: len(lane) >= READ_AHEAD, 10)
+        assert demuxer._changed.wait_for(lambda: len(lane) >= READ_AHEAD, 60.0)
     assert len(lane) <= READ_AHEAD + 1
     demuxer.close()
     demuxer._thread.join(10)

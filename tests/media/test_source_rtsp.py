@@ -145,7 +145,7 @@ def test_a_camera_that_falls_silent_is_lost_and_a_changed_password_ends_it(
 ) -> None:
     viewer.until(lambda: len(viewer.pictures) > 3)
     camera.freeze()
-    wait_for(lambda: "Trying again" in caplog.text, "word of the silence", 30)
+    wait_for(lambda: "Trying again" in caplog.text, "word of the silence", 60.0)
     camera.stop()
     other = RtspCamera(film, int(camera.url.rpartition(":")[2].partition("/")[0]), USER, "new")
     other.start()

@@ -186,7 +186,7 @@ def test_objects_one_after_another_are_a_stream(codec: str, extension: str, tmp_
         ["ffprobe", "-v", "error", "-count_frames", "-show_entries", entries, "-of", "json", path],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=True,
     )
     assert told.stderr == ""

@@ -185,7 +185,7 @@ async def test_a_suspend_is_noticed_between_pings_and_the_clocks_are_compared_an
     await until(lambda: words(rig.said()).count("Ping") == 2 * module.QUICK_PINGS)
     assert control.Offset(0, control.UNKNOWN) in rig.said()
     rig.active.lose("test over")
-    await asyncio.wait_for(watching, 30)
+    await asyncio.wait_for(watching, 60)
 
 
 async def test_receipts_counts_and_writable_reach_the_tracks() -> None:
@@ -263,7 +263,7 @@ async def test_a_passing_refusal_is_tried_again(monkeypatch: pytest.MonkeyPatch)
     rig.tell(control.Published(2, 0))
     assert rig.active.attached == {1, 2}
     rig.active.lose("test over")
-    await asyncio.wait_for(watching, 2)
+    await asyncio.wait_for(watching, 60)
 
 
 async def test_a_refusal_that_will_not_pass_is_the_end() -> None:
@@ -285,7 +285,7 @@ async def test_a_close_before_the_greeting_is_a_refusal() -> None:
 async def test_a_router_that_does_not_greet_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WELCOME_S", 0.0)
     rig = Rig()
-    await asyncio.wait_for(rig.active.watch(), 2)
+    await asyncio.wait_for(rig.active.watch(), 60)
     assert rig.active.reason == "the router does not greet"
 
 

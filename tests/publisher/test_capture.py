@@ -121,7 +121,7 @@ async def test_stop_ends_a_waiting_source() -> None:
     task = asyncio.create_task(running.run())
     await asyncio.sleep(0)
     running.stop()
-    await asyncio.wait_for(task, 2)
+    await asyncio.wait_for(task, 60)
 
 
 async def test_a_forced_key_is_used_once() -> None:

@@ -67,7 +67,7 @@ async def test_ctrl_c_flushes_and_exits_130(url: str, home: Standin, publish: Pu
     process = await publish(*SMALL, "--router", url)
     await home.until(lambda: len(home.seqs("video")) > 5)
     process.send_signal(signal.SIGINT)
-    out, err = await asyncio.wait_for(process.communicate(), 10)
+    out, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 130
     assert out == b""
     assert b"0 dropped + 0 in flight" in err
@@ -79,13 +79,13 @@ async def test_sigterm_exits_0(url: str, home: Standin, publish: Publish) -> Non
     process = await publish(*SMALL, "--router", url)
     await home.until(lambda: home.seqs("video"))
     process.send_signal(signal.SIGTERM)
-    await asyncio.wait_for(process.communicate(), 10)
+    await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0
 
 
 async def test_chat_through_a_pipe(url: str, home: Standin, publish: Publish) -> None:
     process = await publish("--chat", "--name", "ann", "--router", url, stdin=PIPE)
-    _, err = await asyncio.wait_for(process.communicate(b"one\n\xff\ntwo"), 10)
+    _, err = await asyncio.wait_for(process.communicate(b"one\n\xff\ntwo"), 60)
     assert process.returncode == 0
     assert [o.payload for o in home.objects["chat"]] == [b"one", b"two"]
     assert b"Line 2 is not UTF-8 text" in err
@@ -99,7 +99,7 @@ async def test_chat_typed_at_a_terminal(url: str, home: Standin, publish: Publis
     os.write(master, b"hello\n")
     await home.until(lambda: home.seqs("chat"))
     os.write(master, b"again\n\x04")
-    _, err = await asyncio.wait_for(process.communicate(), 10)
+    _, err = await asyncio.wait_for(process.communicate(), 60)
     os.close(master)
     assert process.returncode == 0
     assert [o.payload for o in home.objects["chat"]] == [b"hello", b"again"]
@@ -114,7 +114,7 @@ async def test_chat_from_a_redirected_file(
     path.write_text("one\ntwo\n")
     with path.open("rb") as file:
         process = await publish("--chat", "--router", url, "-n", "2", stdin=file.fileno())
-    await asyncio.wait_for(process.communicate(), 10)
+    await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0
     assert [o.payload for o in home.objects["chat"]] == [b"one", b"two"]
 
@@ -147,13 +147,13 @@ async def test_a_child_speaks_json_and_ends_with_its_parent(
     process = await publish(*SMALL, "--router", url, "--child", stdin=PIPE)
     assert process.stdout is not None
     assert process.stdin is not None
-    ready = json.loads(await asyncio.wait_for(process.stdout.readline(), 10))
+    ready = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
     assert ready["event"] == "ready"
     assert ready["tracks"]["video"]["content_type"] == "video/h264"
-    status = json.loads(await asyncio.wait_for(process.stdout.readline(), 10))
+    status = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
     assert status["event"] == "status"
     process.stdin.close()
-    rest = (await asyncio.wait_for(process.stdout.read(), 10)).splitlines()
+    rest = (await asyncio.wait_for(process.stdout.read(), 60)).splitlines()
     summary = json.loads(rest[-1])
     await process.wait()
     assert summary["event"] == "summary"
@@ -192,7 +192,7 @@ async def test_no_router_exits_3_after_about_5_s(
     loop = asyncio.get_running_loop()
     began = loop.time()
     process = await publish(*SMALL, "--router", f"https://127.0.0.1:{free_port()}/wt")
-    _, err = await asyncio.wait_for(process.communicate(), 15)
+    _, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 3
     assert b"Start the router with `wtp router`" in err
     assert err.count(b"Nothing listens") == 1
@@ -209,11 +209,11 @@ async def test_a_sound_file_is_heard_and_without_sound_there_is_nothing(
         file.setframerate(8000)
         file.writeframes(bytes(8000))
     process = await publish("--source", str(path), "--router", url)
-    _, err = await asyncio.wait_for(process.communicate(), 20)
+    _, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0, err
     assert [track for track, objects in home.objects.items() if objects] == ["audio"]
     process = await publish("--source", str(path), "--no-sound", "--router", url)
-    _, err = await asyncio.wait_for(process.communicate(), 20)
+    _, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 1
     assert b"no video" in err
 
@@ -221,7 +221,7 @@ async def test_a_sound_file_is_heard_and_without_sound_there_is_nothing(
 async def test_a_taken_name_exits_4(url: str, home: Standin, publish: Publish) -> None:
     home.refuse["video"] = "name-taken"
     process = await publish(*SMALL, "--router", url)
-    _, err = await asyncio.wait_for(process.communicate(), 10)
+    _, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 4
     assert b"--name" in err
     assert b"--track" in err

@@ -88,7 +88,7 @@ async def test_stop_ends_it() -> None:
     running = asyncio.create_task(feed.run())
     await asyncio.to_thread(source.made.wait, 10)
     feed.stop()
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 60)
     assert len(streams.objects()) == 3
 
 

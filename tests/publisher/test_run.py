@@ -358,7 +358,7 @@ async def test_blocked_udp_says_so(
         url = f"https://127.0.0.1:{hole.getsockname()[1]}/wt"
         publisher = Publisher(settings_for(url, certificate), [SMALL], name="cam")
         with pytest.raises(ConnectionFailed, match=r"No QUIC answer.*UDP port") as caught:
-            await asyncio.wait_for(publisher.run(nothing), 3)
+            await asyncio.wait_for(publisher.run(nothing), 60)
     assert caught.value.exit_code == 3
 
 
@@ -369,7 +369,7 @@ async def test_a_router_that_never_greets(
     home.greet = False
     publisher = Publisher(settings_for(url, certificate), [SMALL], name="cam")
     with pytest.raises(ConnectionFailed, match="does not answer"):
-        await asyncio.wait_for(publisher.run(nothing), 3)
+        await asyncio.wait_for(publisher.run(nothing), 60)
 
 
 async def test_a_router_on_another_machine_gets_an_offset(
@@ -402,7 +402,7 @@ async def test_wait_waits_for_the_router(
     await asyncio.sleep(0.5)
     assert not running.done()
     async with serving(home, certificate, port):
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, 60)
     assert len(home.seqs("video")) == 3
 
 
@@ -411,7 +411,7 @@ async def test_a_wrong_certificate_hash_fails_at_once(url: str, certificate: Cer
         settings_for(url, certificate), [SMALL], name="cam", trust=Trust(cert_hash="ab" * 32)
     )
     with pytest.raises(ConnectionFailed, match="--cert-hash"):
-        await asyncio.wait_for(publisher.run(nothing), 3)
+        await asyncio.wait_for(publisher.run(nothing), 60)
 
 
 async def test_an_unknown_certificate_on_loopback_is_refused(
@@ -430,12 +430,12 @@ async def test_stop_before_the_first_session_ends(
     running = asyncio.create_task(publisher.run(nothing))
     await asyncio.sleep(0.2)
     publisher.stop()
-    await asyncio.wait_for(running, 3)
+    await asyncio.wait_for(running, 60)
 
 
 async def test_duration_ends_it(url: str, home: Standin, certificate: Certificate) -> None:
     publisher = Publisher(settings_for(url, certificate), [SMALL], name="cam", duration_s=0.5)
-    await asyncio.wait_for(publisher.run(nothing), 5)
+    await asyncio.wait_for(publisher.run(nothing), 60)
     assert 15 <= len(home.seqs("video")) <= 31
     assert_balanced(publisher.snapshot())
 
@@ -453,7 +453,7 @@ async def test_what_has_no_receipt_at_the_end_is_an_error(
     os.write(writing, b"one\n")
     publisher = Publisher(settings_for(url, certificate), [ChatInput()], duration_s=0.3)
     with pytest.raises(ConnectionFailed, match="1 of 1 objects of chat"):
-        await asyncio.wait_for(publisher.run(nothing), 5)
+        await asyncio.wait_for(publisher.run(nothing), 60)
     os.close(writing)
     assert publisher.snapshot()["tracks"]["chat"]["dropped"] == {"session-lost": 1}
 

@@ -171,7 +171,7 @@ async def test_a_source_that_fails_ends_the_feed_with_its_error() -> None:
     for foreign in (ZeroDivisionError("oops"), Panic("oops")):
         feed, _, _ = feed_of(Source(0, fail=foreign))
         with pytest.raises(MediaError, match="fake failed: oops"):
-            await asyncio.wait_for(feed.run(), 5)
+            await asyncio.wait_for(feed.run(), 60)
 
 
 async def test_stopping_ends_a_source_that_waits() -> None:
@@ -181,7 +181,7 @@ async def test_stopping_ends_a_source_that_waits() -> None:
     running = asyncio.create_task(feed.run())
     await asyncio.to_thread(source.done.wait, 10)
     feed.stop()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 60)
     assert source.closed.is_set()
     assert len(units) == 2
 

@@ -126,7 +126,7 @@ async def test_it_looks_as_long_as_the_session_lasts(monkeypatch: pytest.MonkeyP
             return SessionStats(1, 1, 0, 0, 0, 1200, 3)
 
     task = asyncio.create_task(rig.helm.steer(cast(Session, Here())))
-    await asyncio.wait_for(looks.wait(), 5)
+    await asyncio.wait_for(looks.wait(), 60)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

@@ -162,7 +162,7 @@ def test_killed_workers_give_their_tracks_to_others(stage: Stage) -> None:
         workers[-1].event("ready")
     written = lines.end()
     assert publisher.wait(60) == 0, publisher.report()
-    wait_for(lambda: len(stage.read("chat-slow", expect=written)) >= written, "the rest", 30)
+    wait_for(lambda: len(stage.read("chat-slow", expect=written)) >= written, "the rest", 60.0)
     got = stage.read("chat-slow")
     assert [int(one.payload) for one in got] == list(range(1, written + 1))
     assert {one.properties["processor"] for one in got} == {"slow"}

@@ -111,21 +111,31 @@ class Display:
 
 
 class Output(Decoded):
-    """Decodes, late when that is wanted, and takes its next object late."""
+    """Decodes, late when that is wanted, and is busy until the next object has waited."""
 
     def __init__(self, screen: Display, decode: Delay, output: Delay) -> None:
         super().__init__(screen)
         self._decode_delay, self._output_delay = decode, output
+        self.consumer: Consumer | None = None
 
     def take(self, items: Sequence[Item]) -> list[str]:
         """Decode and show; then be busy until the next object has waited for the delay."""
         reasons = super().take(items)
-        if self._output_delay.wanted_s:
-            due_us = items[-1].message.receive_monotonic_us + round(1e6 / FPS)
-            until_us = due_us + round(self._output_delay.wanted_s * 1e6)
-            time.sleep(max(0, until_us - monotonic_us()) / 1e6)
-            self._output_delay.done_us.append(monotonic_us() - due_us)
+        delay = self._output_delay
+        while delay.wanted_s:
+            came_us = self._next_us()
+            if came_us is not None:
+                until_us = came_us + round(delay.wanted_s * 1e6)
+                time.sleep(max(0, until_us - monotonic_us()) / 1e6)
+                delay.done_us.append(monotonic_us() - came_us)
+                break
+            time.sleep(0.001)
         return reasons
+
+    def _next_us(self) -> int | None:
+        """When the next object came, if it is there."""
+        waiting = self.consumer._pending._items if self.consumer else None
+        return waiting[0].message.receive_monotonic_us if waiting else None
 
     def _decoder(self, item: Item) -> Any:
         return Sleeping(super()._decoder(item), "decode", self._decode_delay)
@@ -235,6 +245,7 @@ async def whole(folder: Path) -> AsyncIterator[Whole]:
         output = Output(made.display, made.delays["decode"], made.delays["output"])
         settings = Settings(broker=broker, rooms=RoomSettings(room="default"))
         made.consumer = Consumer(settings, Request(kind=Kind.VIDEO, wait=True), output)
+        output.consumer = made.consumer
         await _run(stack, made.consumer)
         yield made
 

@@ -82,7 +82,7 @@ async def watching(house: House) -> AsyncIterator[dict[str, Any]]:
         task.result()
     yield getting.result()
     house.watcher.stop()
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, 60)
     assert house.window.closed or not house.watcher.watch.window
     assert house.broker.closed
 
@@ -171,7 +171,7 @@ async def test_a_missing_room_is_named_with_those_there_are_unless_it_is_waited_
 
 async def test_the_time_can_be_limited() -> None:
     house = House(duration_s=0.05)
-    await asyncio.wait_for(house.watcher.run(lambda _: None), 10)
+    await asyncio.wait_for(house.watcher.run(lambda _: None), 60)
     assert house.watcher.state == "stopped"
 
 
