@@ -184,6 +184,10 @@ def test_nothing_measured_is_an_error_with_its_note(run: Run) -> None:
     assert code == 1
     assert json.loads(out)["p99_ms"] is None
     assert run("empty", "--objective", "p99=1h")[0] == 5
+    some = [{"label": "clean", "n": 5}, {"label": "all lost", "n": 0}]
+    bench_result._require_arrivals({"series": some})
+    with pytest.raises(WtpError, match="Nothing arrived"):
+        bench_result._require_arrivals({"series": some[1:]})
 
 
 def test_a_baseline_is_compared_and_drawn(run: Run, tmp_path: Path) -> None:

@@ -272,6 +272,8 @@ def _changes(compared: Mapping[str, Any]) -> str:
 
 def _name(name: str) -> str:
     """A figure's name for people: without its unit, in words."""
+    if name.endswith("per_s"):
+        name = name.replace("_per_s", "/s").replace("mb/s", "MB/s")
     parts = [bare(part).replace("->", " → ").replace("_", " ") for part in name.split(".")]
     return ", ".join(parts)
 

@@ -6,6 +6,7 @@ A trace's `meta` names its colour. Texts of traces may hold anything, so their m
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -82,10 +83,12 @@ def _curve(text: str) -> tuple[list[float], list[float], int]:
 
     histogram = HdrHistogram.decode(text)
     count = int(histogram.get_total_count())
-    steps = CURVE_POINTS if count > 1 else 1
-    xs = [float(max(1, count) ** (step / steps)) for step in range(steps + 1)]
-    ys = [histogram.get_value_at_percentile(100 - 100 / x) / 1000 for x in xs]
-    return xs, ys, count
+    if not count:
+        return [], [], 0
+    xs = [float(count ** (step / CURVE_POINTS)) for step in range(CURVE_POINTS + 1)]
+    ranks = [math.ceil(count - count / x) for x in xs]
+    ys = [histogram.get_value_at_percentile(100 * rank / count) / 1000 for rank in ranks[:-1]]
+    return xs, [*ys, histogram.get_max_value() / 1000], count
 
 
 def timeline(seconds: Sequence[Figures]) -> Plot | None:
