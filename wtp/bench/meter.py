@@ -20,6 +20,8 @@ from wtp.metrics import Latency, Timeline
 
 QUEUE = 5000
 LOOK_S = 0.05
+REMEMBERED = 4096
+"""Sequences of a track that are remembered, to tell repeated objects from overtaken ones."""
 
 
 @dataclass
@@ -45,7 +47,7 @@ class Window:
     last_us: int = 0
     last_heard_us: int = field(default_factory=monotonic_us)
     timeline: Timeline = field(default_factory=lambda: Timeline(0))
-    _seqs: dict[str, int] = field(default_factory=dict)
+    _seen: dict[str, set[int]] = field(default_factory=dict)
     _by_part: list[Latency] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -60,10 +62,9 @@ class Window:
             return
         at_us = self.last_heard_us = message.receive_monotonic_us
         seq = int(properties["seq"])
-        if seq <= self._seqs.get(message.key, 0):
+        if not self._is_new(message.key, seq):
             self.repeated += 1
             return
-        self._seqs[message.key] = seq
         self.received += 1
         due_us = due_monotonic_us(properties)
         if due_us is None:
@@ -77,6 +78,17 @@ class Window:
             if self._by_part:
                 part = (due_us - self.from_us) * self.parts // (self.to_us - self.from_us)
                 self._by_part[part].add(at_us - due_us)
+
+    def _is_new(self, track: str, seq: int) -> bool:
+        """Whether an object comes for the first time; after a loss later ones may overtake it."""
+        seen = self._seen.setdefault(track, set())
+        if seq in seen:
+            return False
+        seen.add(seq)
+        if len(seen) > 2 * REMEMBERED:
+            newest = max(seen)
+            self._seen[track] = {one for one in seen if one > newest - REMEMBERED}
+        return True
 
     def figures(self) -> dict[str, Any]:
         """Keys as in `wtp.bench.result`, beside `received`, `repeated` and `unstamped`."""
