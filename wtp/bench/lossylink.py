@@ -336,7 +336,7 @@ def check_tcp(name: str) -> None:
     if name and name not in known:
         raise UsageError(
             f"TCP's congestion control {name!r} cannot be chosen here.",
-            hint=f"Possible: {', '.join(known) or 'none'} (net.ipv4.tcp_allowed_congestion_control).",
+            hint=f"Possible: {', '.join(known) or 'none'}; see {_TCP_KNOWN}.",
         )
 
 
