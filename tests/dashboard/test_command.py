@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -92,8 +93,10 @@ def test_keys_and_sizes_on_a_terminal(stage: Stage) -> None:
     with terminal:
         terminal.expect("wtp dashboard")
         terminal.expect("GONE since")
-        terminal.setwinsize(10, 20)
-        terminal.expect("too narrow")
+        for columns in itertools.cycle((20, 21)):
+            terminal.setwinsize(10, columns)  # again, should a busy application have missed it
+            if terminal.expect(["too narrow", pexpect.TIMEOUT], timeout=5) == 0:
+                break
         terminal.setwinsize(24, 80)
         terminal.expect("traffic")
         terminal.send("?")
