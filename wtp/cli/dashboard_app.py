@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -269,6 +270,8 @@ def show(role: Dashboard) -> int:
     Raises:
         WtpError: The role's own error.
     """
+    for name in ("COLUMNS", "LINES"):  # a shell's export of its size hides that of the terminal
+        os.environ.pop(name, None)
     return asyncio.run(_show(role))
 
 
