@@ -25,6 +25,7 @@ from wtp.cli.bench_common import (
     measured,
     ranged,
     say,
+    typed,
 )
 from wtp.cli.options import (
     Admin,
@@ -75,7 +76,7 @@ def latency(
 
     settings = load_settings(ctx)
     config = bench.configuration(settings.publish, duration, warmup, fsync)
-    beside = settings.broker if broker else None
+    beside = settings.broker if typed(ctx, "broker") else None
     return Bench("latency", config, lambda: asyncio.run(bench.run(config, say, beside)))
 
 
@@ -112,7 +113,7 @@ def router(
     if url:
         given = _given(ctx, url, Trust(cert_hash=cert_hash, ca=ca, insecure=insecure))
         config |= {"router": url.partition("?")[0], "broker": given.broker.url, "room": given.room}
-    elif broker or room or cert_hash or ca or insecure:
+    elif typed(ctx, "broker", "room", "cert_hash", "ca", "insecure"):
         raise UsageError(
             "--broker, --room and the certificate are about a router that runs already.",
             hint="Name it: --router https://HOST:4433/wt",

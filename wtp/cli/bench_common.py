@@ -92,6 +92,12 @@ RateRange = Annotated[
 ]
 
 
+def typed(ctx: typer.Context, *names: str) -> bool:
+    """Whether one of these parameters stands on the command line, and not in the environment."""
+    sources = (ctx.get_parameter_source(name) for name in names)
+    return any(source is not None and source.name == "COMMANDLINE" for source in sources)
+
+
 def say(text: str) -> None:
     """Say what is going on."""
     sys.stderr.write(f"{text} ...\n")
