@@ -50,7 +50,7 @@ def process(text: str):
     if text == "memory": return bytes(8 << 30)
     if text == "type": return 3.14
     if text == "large": return "x" * 20_000
-    if text == "fd": [os.write(fd, b"x" * 99) for fd in range(3, 4096) if fd_open(fd)]; time.sleep(60)
+    if text == "fd": [os.write(fd, b"x" * 99) for fd in range(3, 512) if fd_open(fd)]; time.sleep(9)
     if text == "fork" and not os.fork(): time.sleep(60)
     return text.upper() + str(len(seen))
 def fd_open(fd):
