@@ -118,10 +118,10 @@ OUTSIDE = ("e2e", "pulsar", "chaos", "browser", "pulseaudio")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give what waits for other processes a second try; the summary counts those as rerun."""
+    """Give what waits for other processes up to three tries; the summary names those."""
     for item in items:
         if any(item.get_closest_marker(group) for group in OUTSIDE):
-            item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=2))
+            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=3))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -28,7 +28,7 @@ GRABS_HZ = 250.0
 """How often the screen is grabbed: about the period in which a fast screen shows a picture."""
 
 SEARCH_HZ = 10.0
-SEARCH_S = 30.0
+SEARCH_S = 90.0
 """How long the code is looked for; a viewer takes a moment to open its window."""
 
 RESCUE = 50
