@@ -34,7 +34,7 @@ async def check_rooms_as_tenants(stage: Stage, settings: BrokerSettings) -> None
     studio = {"WTP_PROFILE": str(profile)}
     stage.router(env=studio)
     names = ("ann", "bob", "cat", "dan")
-    for run in [publish(stage, "--name", name, env=studio) for name in names]:
+    for run in [publish(stage, "--name", name, "--wait", env=studio) for name in names]:
         assert run.wait(60) == 0, run.report()
     room = stage.env["WTP_ROOM"]
     topic = f"persistent://{room}/live/chat"
