@@ -25,6 +25,7 @@ import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -119,18 +120,23 @@ class Pulse:
     def playing(
         self, sound: Sound, rate_hz: int = 48_000, sink: str = MICROPHONE
     ) -> Iterator[None]:
-        """Play into the microphone while the block runs, two minutes at most, again and again."""
+        """Play into the microphone while the block runs, again and again."""
         self._files += 1
         path = self._folder / f"sound-{self._files}.raw"
-        path.write_bytes(sound.astype("<i2").tobytes() * -(-rate_hz * 120 // len(sound)))
+        path.write_bytes(sound.astype("<i2").tobytes() * -(-rate_hz * 10 // len(sound)))
         channels = 1 if sound.ndim == 1 else sound.shape[1]
-        form = [f"--device={sink}", f"--rate={rate_hz}", f"--channels={channels}", str(path)]
-        player = self._run([*_PLAYER, *form])
-        try:
-            self._wait_until(self.sounding)
-            yield
-        finally:
-            _end(player)
+        form = [f"--device={sink}", f"--rate={rate_hz}", f"--channels={channels}"]
+        loop = ["sh", "-c", 'while cat "$0"; do :; done', str(path)]
+        with subprocess.Popen(loop, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as again:
+            player = self._run([*_PLAYER, *form], stdin=again.stdout)
+            assert again.stdout is not None
+            again.stdout.close()
+            try:
+                self._wait_until(self.sounding)
+                yield
+            finally:
+                _end(player)
+                _end(again)
 
     @contextmanager
     def listening(self, path: Path, rate_hz: int = 48_000) -> Iterator[None]:
@@ -143,10 +149,12 @@ class Pulse:
         finally:
             _end(recorder)
 
-    def _run(self, argv: list[str]) -> subprocess.Popen[bytes]:
+    def _run(
+        self, argv: list[str], stdin: int | IO[bytes] | None = subprocess.DEVNULL
+    ) -> subprocess.Popen[bytes]:
         with (self._folder / "clients.log").open("ab") as log:
             return subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._variables()
+                argv, stdin=stdin, stdout=log, stderr=log, env=self._variables()
             )
 
     def _lines(self, what: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,44 +57,50 @@ def presentation_times_us(path: Path) -> list[int]:
 @pytest.fixture(scope="module")
 def played(
     tmp_path_factory: pytest.TempPathFactory, footage: Callable[[str], Path]
-) -> Iterator[dict[str, Played]]:
-    """Both clips, published at once and at their own pace, read along and read afterwards."""
-    with stage_in(tmp_path_factory.mktemp("films")) as stage:
-        stage.broker()
-        router = stage.router()
-        live = {
-            name: stage.child("consume", "video", "--room", room(name), "--wait", "-n", str(frames))
-            for name, frames in FILMS.items()
-        }
-        publishers = {
-            name: stage.child(
-                "publish",
-                "--source",
-                str(footage(name)),
-                "--room",
-                room(name),
-                "--name",
-                "film",
-                "--no-adapt",
-            )
-            for name in FILMS
-        }
-        published = {name: run.ended() for name, run in publishers.items()}
-        files = {name: read_back(stage, name) for name in FILMS}
-        tracks = router.last["tracks"]
-        yield {
-            name: Played(
-                frames=frames,
-                times_us=presentation_times_us(footage(name)),
-                publisher=published[name],
-                router=tracks.get(f"{room(name)}/film/video", {}),
-                messages=stage.read("video", room(name), expect=frames),
-                live=live[name].ended(),
-                raw=files[name][0],
-                saved=files[name][1],
-            )
-            for name, frames in FILMS.items()
-        }
+) -> dict[str, Played]:
+    """Both clips; played again where a busy machine could not keep their pace and dropped some."""
+    for _ in range(3):
+        with stage_in(tmp_path_factory.mktemp("films")) as stage:
+            films = play(stage, {name: footage(name) for name in FILMS})
+        if films is not None:
+            return films
+    raise AssertionError("Three times pictures were dropped: this machine is too slow for them.")
+
+
+def play(stage: Stage, paths: dict[str, Path]) -> dict[str, Played] | None:
+    """Publish them at once and at their own pace, read along, and read again afterwards.
+
+    None where the publisher dropped pictures.
+    """
+    stage.broker()
+    router = stage.router()
+    live = {
+        name: stage.child("consume", "video", "--room", room(name), "--wait", "-n", str(frames))
+        for name, frames in FILMS.items()
+    }
+    words = ["--name", "film", "--no-adapt"]
+    publishers = {
+        name: stage.child("publish", "--source", str(path), "--room", room(name), *words)
+        for name, path in paths.items()
+    }
+    published = {name: run.ended() for name, run in publishers.items()}
+    if any(sum(one["tracks"]["video"]["dropped"].values()) for one in published.values()):
+        return None
+    files = {name: read_back(stage, name) for name in FILMS}
+    tracks = router.last["tracks"]
+    return {
+        name: Played(
+            frames=frames,
+            times_us=presentation_times_us(paths[name]),
+            publisher=published[name],
+            router=tracks.get(f"{room(name)}/film/video", {}),
+            messages=stage.read("video", room(name), expect=frames),
+            live=live[name].ended(),
+            raw=files[name][0],
+            saved=files[name][1],
+        )
+        for name, frames in FILMS.items()
+    }
 
 
 def room(name: str) -> str:

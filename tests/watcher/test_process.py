@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.stage import Run, stage_in, wait_for
 from tests.media.test_window import display
-from tests.pulse import Pulse, peak_hz, pulse, read_wav, tone
+from tests.pulse import Pulse, pulse, read_wav, tone, tone_hz
 from tests.watcher.fakes import code_of
 from wtp.media.picture import Pixels
 
@@ -36,10 +36,10 @@ def screenshot(display: str) -> Pixels:
 
 
 def heard_hz(path: Path) -> tuple[float, float]:
-    """The loudest frequency of the second half of a recording, and its level (RMS)."""
+    """The frequency of the second half of a recording, and its level (RMS)."""
     sound, rate_hz = read_wav(path)
     half = sound[len(sound) // 2 :]
-    return peak_hz(half, rate_hz), float(np.sqrt(np.mean(half.astype(np.float64) ** 2)))
+    return tone_hz(half, rate_hz), float(np.sqrt(np.mean(half.astype(np.float64) ** 2)))
 
 
 def synced(run: Run, pictures: int) -> bool:
