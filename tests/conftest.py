@@ -124,8 +124,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=3))
 
 
+_limit: pytest.StashKey[Any] = pytest.StashKey()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> None:
+    """Remember how long a test may take: pytest-timeout looks at its first try only."""
+    item.stash[_limit] = settings
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip, or fail where everything is required, what a missing program keeps from running."""
+    """Skip, or fail where everything is required, what a missing program keeps from running.
+
+    Each further try has as long as the first one.
+    """
+    if getattr(item, "execution_count", 1) > 1 and _limit in item.stash:
+        item.ihook.pytest_timeout_cancel_timer(item=item)
+        item.ihook.pytest_timeout_set_timer(item=item, settings=item.stash[_limit])
     missing = _missing(item)
     if missing is None:
         return
