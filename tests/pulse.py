@@ -195,13 +195,8 @@ def peak_hz(sound: Sound, rate_hz: int) -> float:
     return float(np.argmax(spectrum) * rate_hz / size)
 
 
-def tone_hz(sound: Sound, rate_hz: int) -> float:
-    """The frequency of a tone of one channel, also when a busy machine broke it many times.
-
-    A skip moves the peak of a spectrum by some Hz, but only that of the 50 ms it is in, and each
-    by another amount: the frequency is what most of these pieces agree on. Pieces of silence,
-    where nothing was played, are left out.
-    """
+def pieces_hz(sound: Sound, rate_hz: int) -> NDArray[np.float64]:
+    """The loudest frequency of each 50 ms of a sound of one channel, but for those of silence."""
     size = rate_hz // 20
     pieces = sound[: len(sound) // size * size].reshape(-1, size).astype(np.float64)
     levels = np.sqrt(np.mean(pieces**2, axis=1))
@@ -212,7 +207,16 @@ def tone_hz(sound: Sound, rate_hz: int) -> float:
         np.log(spectra[np.arange(len(loud)), peaks + step] + 1) for step in (-1, 0, 1)
     )
     between = (before - after) / (2 * (before - 2 * at + after) - 1e-9)
-    found = (peaks + between) * rate_hz / (1 << 15)
+    return np.asarray((peaks + between) * rate_hz / (1 << 15))
+
+
+def tone_hz(sound: Sound, rate_hz: int) -> float:
+    """The frequency of a tone of one channel, also when a busy machine broke it many times.
+
+    A skip moves the peak of a spectrum by some Hz, but only that of the 50 ms it is in, and each
+    by another amount: the frequency is what most of these pieces agree on.
+    """
+    found = pieces_hz(sound, rate_hz)
     agreeing = max((found[np.abs(found - one) < 0.3] for one in found), key=len)
     assert len(agreeing) >= 6, f"no steady tone: {np.round(found, 1)} Hz"
     return float(np.median(agreeing))

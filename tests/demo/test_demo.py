@@ -130,12 +130,15 @@ async def test_the_processor_starts_after_the_first_figures(
     started = tmp_path / "started"
     monkeypatch.setenv("STARTED", str(started))
     demo = Demo(Settings(), DemoOptions(), make)
+
+    def names() -> list[str]:
+        return started.read_text(encoding="utf-8").split() if started.exists() else []
+
     async with running(demo):
-        await until(lambda: states(demo) == {"running"})
+        await until(lambda: states(demo) == {"running"} and len(names()) == 5)
         assert demo.snapshot()["first_latency_s"] is not None
-    names = started.read_text(encoding="utf-8").split()
-    assert sorted(names[:-1]) == ["broker", "consume", "publish", "router"]
-    assert names[-1] == "processor"
+    assert sorted(names()) == ["broker", "consume", "processor", "publish", "router"]
+    assert names().index("consume") < names().index("processor")
 
 
 async def test_without_figures_there_is_no_processor(
