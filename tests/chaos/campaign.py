@@ -186,7 +186,14 @@ class Campaign:
         self._writers.append(writer)
 
     def _strike(self, fault: str) -> Struck:
-        """Let a fault land in a burst; returns when receipts come again."""
+        """Let a fault land in a burst, again where it came too late; returns with receipts."""
+        for _ in range(3):
+            struck = self._strike_once(fault)
+            if struck.in_flight >= IN_FLIGHT:
+                break
+        return struck
+
+    def _strike_once(self, fault: str) -> Struck:
         writer = self._writer
         for _ in range(20):
             writer.say(BURST)
