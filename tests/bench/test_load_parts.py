@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from wtp.bench.meter import Window
 from wtp.bench.pinning import split
-from wtp.bench.sessions import Search, holds
+from wtp.bench.sessions import Search, holds, limited
 from wtp.bench.stamps import carried, weigh
 from wtp.broker.messages import Received
 from wtp.cli import bench_load
@@ -216,3 +216,16 @@ def test_objects_that_nobody_takes_are_refused_before_anything_starts(command: s
     assert isinstance(done.exception, UsageError)
     assert "over" in done.exception.message
     assert "--size" in done.exception.hint
+
+
+@pytest.mark.parametrize(
+    ("held", "router", "others", "said"),
+    [(False, 60.0, 95.0, True), (True, 60.0, 95.0, False), (False, 97.0, 95.0, False),
+     (False, 60.0, 70.0, False)],
+)  # fmt: skip
+def test_a_machine_too_small_for_the_search_is_named(
+    held: bool, router: float, others: float, said: bool
+) -> None:
+    step: dict[str, Any] = {"sessions": 40, "held": held}
+    step |= {"router_busy_percent": router, "others_busy_percent": others}
+    assert bool(limited([step])) is said

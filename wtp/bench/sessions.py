@@ -21,6 +21,8 @@ from wtp.bench.result import Figures
 from wtp.bench.rig import Rig
 
 TRIES = 2
+BUSY = 0.8
+"""Share of its cores from which on queues grow: the bench's own then bound what it finds."""
 FINE = 0.05
 """The search ends when the two sides are this close, as a share of the number that holds."""
 
@@ -123,7 +125,8 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> Figures:
 
     Returns:
         `sessions` (the largest number that held), `least_missed`, the figures of that step, and
-        `series`: every step in the order it was measured, with `held`.
+        `series`: every step in the order it was measured, with `held`, `router_busy_percent` of
+        the router's cores and `others_busy_percent` of the other ones.
 
     Raises:
         WtpError: A process failed, or the router refused.
@@ -149,6 +152,7 @@ async def run(config: dict[str, Any], say: Say = lambda _: None) -> Figures:
         "The router had a core of its own."
         if config["router_cores"] != config["other_cores"]
         else "There was one core for everything.",
+        *limited(series),
     ]
     return {
         "sessions": search.best,
@@ -175,8 +179,36 @@ async def _try(rig: Rig, number: int, config: dict[str, Any], say: Say) -> list[
         figures = await rig.round(load, config["duration_s"], config["warmup_s"])
         held = holds(figures, config["objective_p99_ms"])
         say(f"{number} sessions: p99 {figures['p99_ms']} ms, {'held' if held else 'missed'}")
-        steps.append({"label": f"{number} sessions", "sessions": number, "held": held, **figures})
+        busy = _busy(figures["cpu_s"], config)
+        steps.append(
+            {"label": f"{number} sessions", "sessions": number, "held": held, **busy, **figures}
+        )
     return steps
+
+
+def _busy(cpu_s: dict[str, float], config: dict[str, Any]) -> Figures:
+    """How much of their cores the router and everything else used, in percent."""
+    router_s = cpu_s.get("router", 0.0)
+    others_s = sum(cpu_s.values()) - router_s
+    duration_s, cores_of = config["duration_s"], (config["router_cores"], config["other_cores"])
+    router, others = (
+        round(100 * used_s / (duration_s * len(has)), 1)
+        for used_s, has in zip((router_s, others_s), cores_of, strict=True)
+    )
+    return {"router_busy_percent": router, "others_busy_percent": others}
+
+
+def limited(series: list[Figures]) -> list[str]:
+    """A sentence where a step was missed with the cores of the bench itself full; pure."""
+    for step in series:
+        others = step["others_busy_percent"]
+        if not step["held"] and others >= 100 * BUSY and others > step["router_busy_percent"]:
+            return [
+                f"At {step['sessions']} sessions generators, broker and meter used {others:.0f} % "
+                f"of their cores, the router {step['router_busy_percent']:.0f} % of its own: the "
+                "machine is too small to find the router's limit."
+            ]
+    return []
 
 
 def holds(figures: Figures, p99_ms: float) -> bool:

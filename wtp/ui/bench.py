@@ -29,6 +29,8 @@ _POINT = {
     "objects_per_s": "objects/s",
     "mb_per_s": "MB/s",
     "dropped": "dropped",
+    "router_busy_percent": "router %",
+    "others_busy_percent": "others %",
 }
 """Columns of the points of a range, where any point has them."""
 
@@ -100,7 +102,8 @@ def _points(series: Sequence[Mapping[str, Any]]) -> Table:
     held = [key for key in _POINT if any(key in point for point in series)]
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for key in held:
-        shown.add_column(_POINT[key], justify="left" if key == "label" else "right")
+        left = key == "label"
+        shown.add_column(_POINT[key], justify="left" if left else "right", no_wrap=left)
     for point in series:
         shown.add_row(*(_cell(point.get(key)) for key in held))
     return shown
