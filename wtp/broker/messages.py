@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pulsar
 
@@ -106,8 +105,7 @@ def no_right(right: Right, topic: str, url: str) -> Refused:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """A message as it came from the broker.
 
     Attributes:
@@ -140,16 +138,16 @@ def received(message: Any, at_us: int) -> Received:
     batch = where.batch_index()
     position = f"{where.ledger_id()}:{where.entry_id()}" + (f":{batch}" if batch >= 0 else "")
     return Received(
-        topic=message.topic_name(),
-        key=message.partition_key(),
-        properties=message.properties(),
-        payload=message.data(),
-        publish_ms=message.publish_timestamp(),
-        event_ms=message.event_timestamp(),
-        position=position,
-        receive_monotonic_us=at_us,
-        redeliveries=message.redelivery_count(),
-        raw=message,
+        message.topic_name(),
+        message.partition_key(),
+        message.properties(),
+        message.data(),
+        message.publish_timestamp(),
+        message.event_timestamp(),
+        position,
+        at_us,
+        message.redelivery_count(),
+        message,
     )
 
 

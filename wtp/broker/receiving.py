@@ -35,14 +35,22 @@ POSITIONS = {
 
 
 class Subscription:
-    """Messages of one topic, by a reader or a durable subscription."""
+    """Messages of one topic, by a reader or a durable subscription.
+
+    The client's one listener thread writes `_came`, the loop `_taken`: their difference bounds what
+    waits, without a lock for each message. A listener that had to wait goes on when half is taken,
+    since one that did for each message would cost the loop more than the messages do.
+    """
 
     def __init__(self, client: BrokerClient, topic: str, queue: int, durable: bool) -> None:
         self.topic = topic
         self.durable = durable
         self._client = client
         self._raw: Any = None
-        self._slots = threading.Semaphore(queue)
+        self._most = queue
+        self._came = self._taken = 0
+        self._room = threading.Event()
+        self._room.set()
         self._ready: deque[tuple[Any, int]] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
@@ -50,11 +58,17 @@ class Subscription:
     def on_message(self, _raw: Any, message: Any) -> None:
         """The client's listener. Blocks its thread while the queue is full: that is the bound."""
         at_us = monotonic_us()
-        if self._closed:
-            return
-        self._slots.acquire()
+        if self._came - self._taken >= self._most:
+            self._wait_for_room()
         if not self._closed:
+            self._came += 1
             self._client.inbox.post(self._arrived, message, at_us)
+
+    def _wait_for_room(self) -> None:
+        """Block the listener; in its thread."""
+        self._room.clear()
+        if self._came - self._taken >= self._most and not self._closed:
+            self._room.wait()
 
     def _arrived(self, message: Any, at_us: int) -> None:
         self._ready.append((message, at_us))
@@ -81,7 +95,9 @@ class Subscription:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         message, at_us = self._ready.popleft()
-        self._slots.release()
+        self._taken += 1
+        if not self._room.is_set() and self._came - self._taken <= self._most // 2:
+            self._room.set()
         return received(message, at_us)
 
     def ack(self, message: Received) -> None:
@@ -108,7 +124,7 @@ class Subscription:
         if self._closed:
             return
         self._closed = True
-        self._slots.release()  # for the one listener thread, should it wait
+        self._room.set()  # for the listener thread, should it wait
         self._wake()
         with contextlib.suppress(WtpError):
             await self._client.call("close", self._raw.close)

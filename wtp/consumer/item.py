@@ -35,8 +35,9 @@ in whole ms of another clock, to its arrival by the wall clock here."""
 
 def read_place(position: str) -> Place:
     """The numbers of `ledger:entry[:batch]`."""
-    ledger, entry, *batch = (int(part) for part in position.split(":"))
-    return ledger, entry, batch[0] if batch else -1
+    parts = position.split(":")
+    ledger, entry, batch = parts if len(parts) == 3 else (*parts, "-1")
+    return int(ledger), int(entry), int(batch)
 
 
 def startable(message: Message) -> bool:

@@ -16,7 +16,7 @@ from wtp.replayer.request import Request, Span
 from wtp.replayer.survey import open_reader
 from wtp.replayer.when import NEVER_US
 
-QUEUE = 200
+QUEUE = 1000
 """Messages that the broker's client holds at most, twice, and this queue once more."""
 
 MIN_QUEUE = 4
