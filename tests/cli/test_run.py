@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 ROLE = """
-import asyncio, json, logging, sys
+import asyncio, gc, json, logging, sys
 import typer
 from wtp.cli import group, main, COMMANDS
 from wtp.cli.run import run_role
@@ -34,9 +34,10 @@ class Role:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.fail())
         ready({"address": "127.0.0.1:1"})
+        self.spared = gc.get_freeze_count() > 10_000
         logging.getLogger("quic").warning("their own line")
         logging.getLogger("wtp.role").warning("from a peer: %s", "\\x1b[2Jx")
-        if self.mode in ("short", "wide"):
+        if self.mode in ("short", "wide", "spared"):
             return
         if self.mode == "pipe":
             raise BrokenPipeError
@@ -58,6 +59,9 @@ class Role:
         self.ended.set()
     def snapshot(self):
         return {"mode": self.mode, "positive": self.count > 0}
+    def __del__(self):
+        if self.mode == "spared":
+            print(self.spared, gc.get_freeze_count())
 
 def wide(snapshot):
     from rich.console import Group
@@ -114,6 +118,12 @@ def test_a_role_that_ends_by_itself(script: Path, env: dict[str, str]) -> None:
     assert lines[0] == "at 127.0.0.1:1"
     assert lines[1].endswith("warning from a peer: ?[2Jx")
     assert lines[2] == "summary short"
+
+
+def test_the_collector_is_spared_what_is_loaded_while_a_role_runs(
+    script: Path, env: dict[str, str]
+) -> None:
+    assert run(script, env, "spared").stdout.split() == ["True", "0"]
 
 
 def test_off_a_terminal_neither_sentences_nor_tables_are_broken(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import multiprocessing
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -241,10 +242,12 @@ async def _watch(path: LocalPath, config: dict[str, Any], topic: str) -> tuple[d
                 while not eyes.decoded:
                     await asyncio.sleep(POLL_S)
         await asyncio.sleep(config["warmup_s"])
+        gc.freeze()  # as a role does, see `wtp.cli.run`
         eyes.reset()
         before = path.cpu()
         await asyncio.sleep(config["duration_s"])
         after = path.cpu()
+        gc.unfreeze()
         consumer.stop()
     if not eyes.latency.n or eyes.anchor_us is None:
         raise WtpError("No picture with a readable time arrived.", hint="Try a larger --size.")

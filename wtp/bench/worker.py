@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 from collections.abc import Callable, Coroutine
 from multiprocessing.connection import Connection
@@ -121,6 +122,7 @@ async def serve(pipe: Connection, answer: Answer) -> None:
     loop = asyncio.get_running_loop()
     loop.add_reader(pipe.fileno(), readable.set)
     pipe.send("ready")
+    gc.freeze()  # as a role does: the collector's halts would count as latency
     try:
         while True:
             await readable.wait()

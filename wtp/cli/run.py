@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -134,7 +135,13 @@ async def _drive(role: Role, face: Face, exposure: Exposure) -> int:
     ticking = asyncio.create_task(_tick(role, face))
     try:
         async with exposure.around(role.snapshot, face.ready) as ready:
-            await role.run(ready)
+
+            def begun(info: dict[str, Any]) -> None:
+                ready(info)
+                # What is loaded by now stays: looking through it halts everything for 20 to 40 ms.
+                gc.freeze()
+
+            await role.run(begun)
     except asyncio.CancelledError:
         if not ends.forced:
             raise
@@ -147,6 +154,7 @@ async def _drive(role: Role, face: Face, exposure: Exposure) -> int:
             raise
         return code
     finally:
+        gc.unfreeze()
         ticking.cancel()
         await asyncio.gather(ticking, return_exceptions=True)
         face.stop()
