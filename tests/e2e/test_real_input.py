@@ -70,7 +70,7 @@ def played(
 def play(stage: Stage, paths: dict[str, Path]) -> dict[str, Played] | None:
     """Publish them at once and at their own pace, read along, and read again afterwards.
 
-    None where the publisher dropped pictures.
+    None where publisher or router dropped pictures.
     """
     stage.broker()
     router = stage.router()
@@ -84,7 +84,9 @@ def play(stage: Stage, paths: dict[str, Path]) -> dict[str, Played] | None:
         for name, path in paths.items()
     }
     published = {name: run.ended() for name, run in publishers.items()}
-    if any(sum(one["tracks"]["video"]["dropped"].values()) for one in published.values()):
+    ledgers = [one["tracks"]["video"] for one in published.values()]
+    ledgers += stage.stats()["tracks"].values()
+    if any(sum(ledger["dropped"].values()) for ledger in ledgers):
         return None
     files = {name: read_back(stage, name) for name in FILMS}
     tracks = router.last["tracks"]

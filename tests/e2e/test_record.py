@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.tool("ffmpeg", "ffprobe"), pytest.mar
 FPS = 30
 LOST_S = 2.0
 """What a kill may lose: one fragment of a second, and what is under way on a busy machine."""
+
+SHARE = 0.1
+"""What a publisher on a busy machine may bring of the nominal rate."""
 
 
 @pytest.fixture(scope="module")
@@ -54,31 +58,33 @@ def recording(run: Run, seconds: float) -> dict[str, Any]:
 
 
 def test_live_killed_and_from_the_past(stage: Stage) -> None:
-    path = stage.folder / "killed.mp4"
-    killed = stage.child("record", path.name)
-    live = stage.command("record", "live.mkv", "--segment", "1s")
+    folder = stage.folder / uuid.uuid4().hex  # one for each try
+    folder.mkdir()
+    path = folder / "killed.mp4"
+    killed = stage.child("record", str(path))
+    live = stage.command("record", str(folder / "live.mkv"), "--segment", "1s")
     status = recording(killed, 2.5)
     stage.kill_hard(killed)
-    past = stage.command("record", "past.mp4", "--from", "-3s", "-o", "json", "-q")
+    past = stage.command("record", str(folder / "past.mp4"), "--from", "-3s", "-o", "json", "-q")
 
     # The killed one left what can be played, but for its last fragment.
     streams = probe(path)
     recorded_s = status["recorded_us"] / 1e6
     assert streams["video"]["codec_name"] == "h264"
-    assert int(streams["video"]["nb_read_frames"]) >= (recorded_s - LOST_S) * FPS * 0.5
-    assert int(streams["audio"]["nb_read_frames"]) >= (recorded_s - LOST_S) * 100 * 0.5
+    assert int(streams["video"]["nb_read_frames"]) >= (recorded_s - LOST_S) * FPS * SHARE
+    assert int(streams["audio"]["nb_read_frames"]) >= (recorded_s - LOST_S) * 100 * SHARE
 
-    wait_for(lambda: (stage.folder / "live-002.mkv").exists(), "a second file", 60.0)
+    wait_for(lambda: (folder / "live-002.mkv").exists(), "a second file", 60.0)
     assert live.stop(signal.SIGINT) == 130
     assert "live-002.mkv" in live.stderr
-    first = probe(stage.folder / "live.mkv")
+    first = probe(folder / "live.mkv")
     assert first["video"]["tags"]["title"] == "cam/video"
     assert first["audio"]["tags"]["title"] == "cam/audio"
 
     assert past.wait() == 0
     shot = json.loads(past.stdout)
-    assert shot["parts"][0]["file"] == "past.mp4"
-    streams = probe(stage.folder / "past.mp4")
+    assert shot["parts"][0]["file"] == str(folder / "past.mp4")
+    streams = probe(folder / "past.mp4")
     assert streams["video"]["tags"]["handler_name"] == "cam/video"
     starts = [float(streams[kind]["start_time"]) for kind in ("audio", "video")]
     assert abs(starts[0] - starts[1]) < 0.1

@@ -22,6 +22,7 @@ class FakeStream:
     ended: bool = False
     reset_code: int | None = None
     rank: int = BULK
+    after: int | None = None
 
     def objects(self) -> list[Object]:
         assert self.data[0] == StreamType.OBJECTS
@@ -36,11 +37,11 @@ class FakeStreams:
         self.no_credit = False
         self.streams: dict[int, FakeStream] = {}
 
-    def open_stream(self, rank: int = BULK) -> int:
+    def open_stream(self, rank: int = BULK, after: int | None = None) -> int:
         if self.no_credit:
             raise Refused("no credit", code="stream-limit")
         number = 4 * len(self.streams) + 2
-        self.streams[number] = FakeStream(rank=rank)
+        self.streams[number] = FakeStream(rank=rank, after=after)
         return number
 
     def send(self, stream: int, data: bytes, end: bool = False) -> None:

@@ -279,6 +279,10 @@ def test_half_a_second_of_sound_shares_a_stream_and_goes_first() -> None:
     assert {obj.group for obj in third.objects()} == {3}
     assert all(obj.key for obj in rig.streams.objects())
     assert {one.rank for one in rig.streams.all()} == {URGENT}
+    numbers = list(rig.streams.streams)
+    stuck = Rig(stuck=True)
+    stuck.offer("KdKd")
+    assert [one.after for one in stuck.streams.all()] == [None, numbers[0]], "no group overtakes"
     pictures = Rig()
     pictures.offer("Kd")
     assert {one.rank for one in pictures.streams.all()} == {LIVE}

@@ -9,7 +9,7 @@ import pytest
 
 from wtp.errors import ConnectionFailed, Refused, UsageError, WireError
 from wtp.transport.limits import Limits
-from wtp.transport.session import Session
+from wtp.transport.session import LIVE, Session
 
 from .conftest import ConnectCall, ServeCall
 from .support import Echo, Recorder, until
@@ -207,6 +207,29 @@ async def test_writable_follows_high_and_low_water(start: ServeCall, dial: Conne
     assert session.backlog() <= 20_000
     await session.drained()
     assert events.writables == 1
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_a_stream_does_not_overtake_the_one_it_comes_after(
+    start: ServeCall, dial: ConnectCall, ordered: bool
+) -> None:
+    order: list[int] = []
+
+    class Listener(Recorder):
+        def stream_data(self, stream: int, data: bytes, end: bool) -> None:
+            super().stream_data(stream, data, end)
+            if end:
+                order.append(len(self.streams[stream]))
+
+    remote = Listener()
+    session = await dial(await start(remote))
+    await asyncio.sleep(0.2)  # the largest packets are found
+    old = session.open_stream(LIVE)
+    session.send(old, bytes(600_000), end=True)
+    new = session.open_stream(LIVE, old if ordered else None)
+    session.send(new, bytes(1_000), end=True)
+    await remote.until(lambda: len(order) == 2)
+    assert order == ([600_000, 1_000] if ordered else [1_000, 600_000])
 
 
 async def test_drained_fails_when_the_session_ends(start: ServeCall, dial: ConnectCall) -> None:

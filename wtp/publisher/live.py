@@ -351,7 +351,9 @@ class LiveTrack:
             if fresh if self._sound else not key:
                 return self._groups[-1]
         self._end_group()
-        group = _Group(self._streams().open_stream(URGENT if self._sound else LIVE), now_us)
+        before = self._groups[-1].stream if self._groups else None
+        rank = URGENT if self._sound else LIVE
+        group = _Group(self._streams().open_stream(rank, before), now_us)
         self._group += self._sound
         self._groups.append(group)
         return group

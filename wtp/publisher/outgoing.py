@@ -25,8 +25,11 @@ anything confirmed it."""
 class Streams(Protocol):
     """The part of a transport session that carries objects."""
 
-    def open_stream(self, rank: int = BULK) -> int:
-        """Open a unidirectional stream; the rank says which go first when not all fit."""
+    def open_stream(self, rank: int = BULK, after: int | None = None) -> int:
+        """Open a unidirectional stream; the rank says which go first when not all fit.
+
+        It does not overtake `after`, a stream of the same rank.
+        """
         ...
 
     def send(self, stream: int, data: bytes, end: bool = False) -> None:

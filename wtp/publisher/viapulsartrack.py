@@ -102,7 +102,7 @@ class TopicStreams:
 
     # Streams
 
-    def open_stream(self, rank: int = BULK) -> int:
+    def open_stream(self, rank: int = BULK, after: int | None = None) -> int:
         """A new stream; each track has a producer of its own, so ranks say nothing here."""
         number = next(self._numbers)
         self._streams[number] = _Stream(ObjectParser())

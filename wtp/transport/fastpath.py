@@ -77,6 +77,8 @@ class FastConnection(FastReading):
     _turn_of: int | None = None
     _limits_changed: dict[int, QuicStream]
     _ranks: dict[int, int]
+    _after: dict[int, int]
+    """By stream, the one that it must not overtake."""
     _full_packets = 0
     _sorted: list[deque[QuicStream]] | None = None
     """Streams with something to send, when this transmit has looked already."""
@@ -238,6 +240,10 @@ class FastConnection(FastReading):
         """Say how urgent a stream of ours is; those that are not ranked, HTTP/3's own, go first."""
         self._ranks[number] = rank
 
+    def order_stream(self, number: int, after: int) -> None:
+        """Say that a stream of ours must not overtake an earlier one."""
+        self._after[number] = after
+
     def _sort_streams(self) -> list[deque[QuicStream]]:
         """Forget the finished streams and return those with something to send, by rank."""
         lanes: list[deque[QuicStream]] = [deque() for _ in range(_RANKS)]
@@ -265,6 +271,7 @@ class FastConnection(FastReading):
         del self._streams[number]
         self._limits_changed.pop(number, None)
         self._ranks.pop(number, None)
+        self._after.pop(number, None)
         if stream_is_client_initiated(number) != self._is_client:
             self._stream_limit(number).value += 1  # RFC 9000 section 4.6
 
@@ -348,6 +355,8 @@ class FastConnection(FastReading):
         if self._turn_packets < _TURN_PACKETS:
             return
         self._turn_packets = 0
+        if stream.stream_id in self._after.values():
+            return  # what comes after it would overtake it
         active.rotate(-1)
         self._streams_queue.remove(stream)
         self._streams_queue.append(stream)

@@ -155,6 +155,7 @@ class HardenedConnection(FastConnection):
         self._stream_released: dict[int, int] = {}
         self._limits_changed = {}
         self._ranks = {}
+        self._after = {}
         self._local_max_streams_uni.value = limits.streams
         self._local_max_streams_uni.sent = limits.streams
         self._local_max_streams_uni.used = 0

@@ -327,7 +327,7 @@ class Link(Driver):
 
     # What a session asks for
 
-    def open_stream(self, rank: int) -> int:
+    def open_stream(self, rank: int, after: int | None) -> int:
         """See ``Session.open_stream``."""
         if self.quic.uni_credit() <= 0 or self.quic.stream_count() >= self.limits.open_streams:
             raise Refused(
@@ -337,6 +337,8 @@ class Link(Driver):
             )
         stream = self.quic.get_next_available_stream_id(is_unidirectional=True)
         self.quic.rank_stream(stream, rank)
+        if after is not None:
+            self.quic.order_stream(stream, after)
         self.quic.window.yields |= rank in (URGENT, LIVE)
         self.quic.send_stream_data(stream, self._stream_prefix)
         self._outgoing[stream] = False

@@ -83,7 +83,7 @@ class SessionStats:
 class Carrier(Protocol):
     """What a session needs of the connection below it."""
 
-    def open_stream(self, rank: int) -> int:
+    def open_stream(self, rank: int, after: int | None) -> int:
         """See ``Session``."""
 
     def send(self, stream: int, data: bytes, end: bool) -> None:
@@ -171,12 +171,14 @@ class Session:
 
     # For the application
 
-    def open_stream(self, rank: int = BULK) -> int:
+    def open_stream(self, rank: int = BULK, after: int | None = None) -> int:
         """Open a unidirectional stream and return its id.
 
         Args:
             rank: ``CONTROL``, ``URGENT`` (sound), ``LIVE`` (pictures) or ``BULK``: which streams
                 go first when they do not all fit.
+            after: A stream of the same rank that this one is not sent before; where packets are
+                lost it may arrive earlier all the same.
 
         Raises:
             Refused: The peer gives no more credit, or too many of ours are alive
@@ -184,7 +186,7 @@ class Session:
             ConnectionFailed: The session is over.
         """
         self._check_open()
-        return self._carrier.open_stream(rank)
+        return self._carrier.open_stream(rank, after)
 
     def send(self, stream: int, data: bytes, end: bool = False) -> None:
         """Queue bytes on a stream; never blocks. Bytes for a stopped stream are dropped.
