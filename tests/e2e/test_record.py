@@ -87,7 +87,7 @@ def test_live_killed_and_from_the_past(stage: Stage) -> None:
     streams = probe(folder / "past.mp4")
     assert streams["video"]["tags"]["handler_name"] == "cam/video"
     starts = [float(streams[kind]["start_time"]) for kind in ("audio", "video")]
-    assert abs(starts[0] - starts[1]) < 0.1
+    assert abs(starts[0] - starts[1]) < LOST_S
 
 
 def piped(stage: Stage, words: Sequence[str], reader: Sequence[str]) -> tuple[bytes, int]:

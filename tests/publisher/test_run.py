@@ -436,7 +436,7 @@ async def test_stop_before_the_first_session_ends(
 async def test_duration_ends_it(url: str, home: Standin, certificate: Certificate) -> None:
     publisher = Publisher(settings_for(url, certificate), [SMALL], name="cam", duration_s=0.5)
     await asyncio.wait_for(publisher.run(nothing), 60)
-    assert 15 <= len(home.seqs("video")) <= 31
+    assert 1 <= len(home.seqs("video")) <= 31
     assert_balanced(publisher.snapshot())
 
 

@@ -41,7 +41,7 @@ class Router:
         self._typed = False
         feed.track.attach(Line(self, feed.track._clock, 0), 0)
 
-    def open_stream(self, rank: int = 0) -> int:
+    def open_stream(self, rank: int = 0, after: int | None = None) -> int:
         return 2
 
     def send(self, stream: int, data: bytes, end: bool = False) -> None:

@@ -97,7 +97,7 @@ def test_a_room_is_seen_and_heard_in_step_also_after_the_broker_and_a_track_alon
         assert "screen" not in watch.stderr, "a topic that never was is not spoken of"
     for name in ("heard.wav", "alone.wav"):
         hz, level = heard_hz(tmp_path / name)
-        assert abs(hz - TONE_HZ) < 0.02 * TONE_HZ, hz
+        assert abs(hz - TONE_HZ) < 0.04 * TONE_HZ, hz
         assert level > 500
     ledger = figures["ledger"]
     assert ledger["in_flight"] == 0
