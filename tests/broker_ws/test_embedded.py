@@ -115,7 +115,7 @@ async def test_the_end_of_the_broker_is_said(tmp_path: Path) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
         await server.close()
-        assert loop.time() - began < 4
+        assert loop.time() - began < 20
         assert await closing == [1001, 1001, 1001]
 
 

@@ -72,7 +72,7 @@ def test_a_file_stands_in_for_a_camera() -> None:
     assert (source.width, source.height, source.fps) == (640, 272, 25)
     begin = time.monotonic()
     pictures = list(itertools.islice(source.pictures(), 6))
-    assert 0.15 < time.monotonic() - begin < 5
+    assert 0.15 < time.monotonic() - begin < 20
     times = [p.pts_us for p in pictures]
     assert times[0] == 0
     assert times == sorted(set(times))
@@ -156,7 +156,7 @@ def test_closing_from_another_thread_releases_after_the_read() -> None:
     source.close()
     thread.join(10)
     assert not thread.is_alive()
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 20
     assert list(source.pictures()) == []
 
 

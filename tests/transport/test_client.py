@@ -34,7 +34,7 @@ async def test_dead_port_fails_at_once() -> None:
     start_s = loop.time()
     error = await failure(f"https://127.0.0.1:{free_port()}/wt", Trust(insecure=True))
     assert error.code == "nothing-listens"
-    assert loop.time() - start_s < 1
+    assert loop.time() - start_s < 2.5  # the time-out is 3 s
 
 
 async def test_silent_port_fails_at_the_timeout() -> None:
