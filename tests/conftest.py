@@ -8,6 +8,7 @@ bring stays a skip: absent hardware (a camera, a sound device), and what root ca
 
 from __future__ import annotations
 
+import inspect
 import os
 import random
 import shutil
@@ -118,14 +119,16 @@ OUTSIDE = ("e2e", "pulsar", "chaos", "browser", "pulseaudio")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give what waits for other processes three tries, what waits for threads and sockets two.
+    """Give what waits for other processes three tries, what waits on an event loop two.
 
     The summary names every test that was tried again, and why.
     """
     for item in items:
         outside = any(item.get_closest_marker(group) for group in OUTSIDE)
-        again = {"reruns": 2, "reruns_delay": 3} if outside else {"reruns": 1}
-        item.add_marker(pytest.mark.flaky(**again))
+        if outside:
+            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=3))
+        elif inspect.iscoroutinefunction(getattr(item, "function", None)):
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 _limit: pytest.StashKey[Any] = pytest.StashKey()

@@ -56,6 +56,11 @@ MAX_BYTES: Mapping[Kind, int] = {
 """Largest payload of one object by kind, in bytes."""
 
 
+def inter_coded(content_type: str) -> bool:
+    """Whether objects of a content type may need earlier ones of their group to be decoded."""
+    return content_type.startswith("video/")
+
+
 def check_name(what: str, name: str) -> str:
     """Return `name` when it may stand for a room, publisher or track.
 

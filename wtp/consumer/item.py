@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from wtp.clock import monotonic_us, wall_us
 from wtp.consumer.ports import Message
 from wtp.errors import WireError
-from wtp.model import STAMPS, Kind, Object, from_properties
+from wtp.model import STAMPS, Kind, Object, from_properties, inter_coded
 
 Place = tuple[int, int, int]
 """A position as numbers that sort: ledger, entry, index in the batch (-1 without one)."""
 
-INTER_CODED = "video/"
 """Start of the content types whose objects may need earlier ones to be decoded."""
 
 
@@ -48,7 +47,7 @@ def startable(message: Message) -> bool:
     properties = message.properties
     if properties.get("wtp") != "1" or properties.get("key") == "1":
         return True
-    return not properties.get("content_type", "").startswith(INTER_CODED)
+    return not inter_coded(properties.get("content_type", ""))
 
 
 @dataclass(frozen=True, slots=True)

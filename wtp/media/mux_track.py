@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from wtp.errors import MediaError
 from wtp.media.mux_formats import Container, check_holds
 from wtp.media.mux_shape import Shape, probe, signature
+from wtp.model import inter_coded
 
 if TYPE_CHECKING:
     from wtp.media.mux_part import Part
-
-INTER_CODED = "video/"
-"""Start of the content types whose objects may need earlier ones."""
 
 NO_KEY = "no-key"
 """Left out: nothing can be decoded before the next key picture."""
@@ -99,7 +97,7 @@ class Track:
         new_type = piece.content_type != self._content_type
         broken = piece.seq != self._seq + 1 or piece.instance != self._instance
         self._seq, self._instance = piece.seq, piece.instance
-        startable = piece.key or not piece.content_type.startswith(INTER_CODED)
+        startable = piece.key or not inter_coded(piece.content_type)
         if new_type or (broken and not startable):
             self._waiting = True
         if self._waiting and not startable:

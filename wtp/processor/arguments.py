@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from wtp.errors import MediaError
-from wtp.model import Object
+from wtp.model import Object, inter_coded
 from wtp.processor.code import CodeFailed
 from wtp.processor.info import Info
 from wtp.processor.load import Wish
@@ -32,7 +32,7 @@ class _Pictures:
 
         self.content_type = content_type
         self._decoder: VideoDecoder = VideoDecoder(content_type)
-        self._alone = not content_type.startswith("video/")
+        self._alone = not inter_coded(content_type)
         self._due: tuple[str, int] | None = None
 
     def decode(self, obj: Object, instance: str) -> Any:

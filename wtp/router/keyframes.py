@@ -16,11 +16,8 @@ from typing import Any
 
 from aiohttp import web
 
-from wtp.model import Track
+from wtp.model import Track, inter_coded
 from wtp.router.routes import LiveRoute, Route
-
-KEYED = "video/"
-"""Start of the content types whose objects may need earlier ones to be decoded."""
 
 SHOWN = 80
 """Characters of a wrong name that are repeated."""
@@ -70,7 +67,7 @@ def request(routes: Mapping[Track, Route], room: str, name: str, *, tell: bool =
 
 
 def _ask(route: Route) -> Answer:
-    if not isinstance(route, LiveRoute) or not route.content_type.startswith(KEYED):
+    if not isinstance(route, LiveRoute) or not inter_coded(route.content_type):
         return Answer(
             409,
             "no-key-frames",

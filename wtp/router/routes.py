@@ -12,7 +12,7 @@ from wtp.broker.client import Producer
 from wtp.clock import Clock
 from wtp.config.schema import QueueSettings
 from wtp.errors import BrokerError, Refused
-from wtp.model import Kind, Object, Track
+from wtp.model import Kind, Object, Track, inter_coded
 from wtp.router.reliable import ReliableRoute
 from wtp.router.route import Drop, Owner, Route, Stage, StageDone
 
@@ -21,6 +21,10 @@ __all__ = ["Drop", "LiveRoute", "Owner", "ReliableRoute", "Route", "Stage", "Sta
 
 class LiveRoute(Route):
     """A live track: the newest matters.
+
+    Where packets are lost, the next group's stream may arrive before the rest of the one before it.
+    Of pictures that need earlier ones this rest is dropped: behind the newer key picture in the
+    topic it would break every decoder up to the next one.
 
     After a drop it asks the publisher for a key object, as soon as the broker takes objects again.
 
@@ -51,6 +55,7 @@ class LiveRoute(Route):
         self._bound = limits.audio_objects if kind is Kind.AUDIO else limits.video_objects
         self._most_unreceipted = limits.unreceipted
         self._stall_us = limits.stall_ms * 1000
+        self._newest_group = 0
         self._unreceipted = 0
         self._keyframe_us = round(keyframe_s * 1e6)
         self._asked_us: int | None = None
@@ -74,6 +79,12 @@ class LiveRoute(Route):
         """Take an object; a full queue drops the backlog, not this one."""
         self.ledger.offer(len(obj.payload))
         self.received += 1
+        if inter_coded(self.content_type):
+            if obj.group < self._newest_group:
+                self.ledger.drop("late")
+                self._settle()
+                return
+            self._newest_group = obj.group
         obj = self._stamped(obj)
         if self.stage is None:
             self._queue_up(obj)
