@@ -8,11 +8,12 @@ from aioquic.quic.connection import QuicConnection, QuicConnectionError
 from aioquic.tls import CipherSuite
 
 from wtp.errors import WtpError
-from wtp.transport import hardening
+from wtp.transport import verify
 from wtp.transport.certs import Certificate
-from wtp.transport.hardening import reset_token, verify_aioquic
+from wtp.transport.hardening import reset_token
 from wtp.transport.limits import Limits
 from wtp.transport.link import Link
+from wtp.transport.verify import verify_aioquic
 
 from .conftest import ConnectCall, ServeCall
 from .raw import exchange, handshaken_pair, inject, raw_client, varints
@@ -27,7 +28,7 @@ def stream_frame(stream: int, offset: int, data: bytes) -> bytes:
 
 def test_library_without_a_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     verify_aioquic()
-    monkeypatch.setattr(hardening, "_LOSS_NAMES", "_cc _renamed_away")
+    monkeypatch.setattr(verify, "_LOSS_NAMES", "_cc _renamed_away")
     with pytest.raises(WtpError, match=r"QuicPacketRecovery\._renamed_away") as caught:
         verify_aioquic.__wrapped__()
     assert "aioquic>=1.7.2,<1.8" in caught.value.hint

@@ -14,7 +14,7 @@ from aioquic.quic.packet import QuicProtocolVersion
 
 from wtp.errors import ConnectionFailed, UsageError, WtpError
 from wtp.transport.endpoint import Address, Endpoint, connect_udp, is_loopback, plain_address
-from wtp.transport.hardening import AES_ONLY, CID_BYTES, HardenedConnection, verify_aioquic
+from wtp.transport.hardening import AES_ONLY, CID_BYTES, HardenedConnection
 from wtp.transport.limits import MTU_START_BYTES, Limits, check_mtu
 from wtp.transport.link import Link
 from wtp.transport.session import Session, SessionEvents
@@ -27,6 +27,7 @@ from wtp.transport.trust import (
     nothing_listens,
     wrong_status,
 )
+from wtp.transport.verify import verify_aioquic
 
 __all__ = ["Trust", "connect"]
 

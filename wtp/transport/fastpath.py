@@ -7,7 +7,7 @@ eighth full packet begins with another rank, so that none starves. A transmit wi
 or with nothing but an acknowledgement, builds no packets at all. Everything rare is left to the
 library.
 
-Uses private names of aioquic like ``hardening``, which checks them at start-up.
+Uses private names of aioquic; ``verify`` checks them at start-up.
 """
 
 from __future__ import annotations

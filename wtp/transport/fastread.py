@@ -1,7 +1,7 @@
 """The hot path of reading: packets with short headers, and streams that come whole in one frame.
 
-Everything rare is left to the library. Uses private names of aioquic like ``hardening``, which
-checks them at start-up.
+Everything rare is left to the library. Uses private names of aioquic; ``verify`` checks them at
+start-up.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Fixes of aioquic's defects in HTTP/3, and the SETTINGS that clients accept.
 
-Uses private names of aioquic like ``hardening``, which checks them at start-up.
+Uses private names of aioquic; ``verify`` checks them at start-up.
 """
 
 from __future__ import annotations

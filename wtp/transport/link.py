@@ -11,14 +11,15 @@ from aioquic.h3.connection import ProtocolError
 from aioquic.h3.events import DataReceived, HeadersReceived, WebTransportStreamDataReceived
 from aioquic.quic import events as quic_events
 
-from wtp.errors import Refused, UsageError, WireError
+from wtp.errors import WireError
 from wtp.transport import capsule
-from wtp.transport.driver import H3_NO_ERROR, Driver
+from wtp.transport.driver import H3_NO_ERROR
 from wtp.transport.endpoint import Address
 from wtp.transport.hardening import HardenedConnection
 from wtp.transport.http3 import HardenedHttp
 from wtp.transport.limits import Limits
-from wtp.transport.session import ABNORMAL, LIVE, URGENT, Session, SessionStats
+from wtp.transport.outgoing import Outgoing
+from wtp.transport.session import ABNORMAL, Session
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Owner(Protocol):
         """The connection is over; ``transport`` tells QUIC's own codes from applications'."""
 
 
-class Link(Driver):
+class Link(Outgoing):
     """One QUIC connection and the session on it.
 
     Args:
@@ -82,12 +83,9 @@ class Link(Driver):
         self._incoming: dict[int, bytes | None] = {}
         self._foreign: set[int] = set()  # peer's streams of HTTP/3 itself
         self._stopped: set[int] = set()
-        self._outgoing: dict[int, bool] = {}  # our streams: whether they were ended
         self._early: list[tuple[int, bytes, bool]] = []
         self._unreleased_bytes = 0
         self._bidi_refused = 0
-        self._stream_prefix = b""
-        self._datagram_prefix = b""
 
     # Events
 
@@ -316,8 +314,7 @@ class Link(Driver):
         self.session = session
         self.connect_stream = stream
         self._capsules = capsule.CapsuleReader()
-        self._stream_prefix = capsule.WEBTRANSPORT_UNI_STREAM + capsule.encode_varint(stream)
-        self._datagram_prefix = capsule.encode_varint(stream // 4)
+        self.bind(stream)
 
     def deliver_early(self) -> None:
         """Deliver the stream data that overtook the CONNECT exchange."""
@@ -326,44 +323,6 @@ class Link(Driver):
             self._session_data(stream, data, end)
 
     # What a session asks for
-
-    def open_stream(self, rank: int, after: int | None) -> int:
-        """See ``Session.open_stream``."""
-        if self.quic.uni_credit() <= 0 or self.quic.stream_count() >= self.limits.open_streams:
-            raise Refused(
-                "No further stream can be opened now.",
-                hint="Wait until earlier streams are finished.",
-                code="stream-limit",
-            )
-        stream = self.quic.get_next_available_stream_id(is_unidirectional=True)
-        self.quic.rank_stream(stream, rank)
-        if after is not None:
-            self.quic.order_stream(stream, after)
-        self.quic.window.yields |= rank in (URGENT, LIVE)
-        self.quic.send_stream_data(stream, self._stream_prefix)
-        self._outgoing[stream] = False
-        if len(self._outgoing) > 2 * self.quic.stream_count() + 32:
-            self.backlog(None)  # forgets the finished ones
-        return stream
-
-    def send(self, stream: int, data: bytes, end: bool) -> None:
-        """See ``Session.send``."""
-        ended = self._outgoing.get(stream)
-        if ended is None:
-            return
-        if ended:
-            raise UsageError(
-                f"Stream {stream} was ended before.", hint="Open another stream.", code="stream"
-            )
-        self._outgoing[stream] = end
-        self.quic.send_stream_data(stream, data, end)
-        self.touch()
-
-    def reset(self, stream: int, code: int) -> None:
-        """See ``Session.reset``."""
-        if self._outgoing.pop(stream, None) is not None:
-            self.quic.drop_stream(stream, capsule.to_http_code(code))
-            self.touch()
 
     def stop(self, stream: int, code: int) -> None:
         """See ``Session.stop``."""
@@ -383,54 +342,10 @@ class Link(Driver):
         if self.quic.release(stream, count):
             self.touch()
 
-    def backlog(self, stream: int | None) -> int:
-        """See ``Session.backlog``."""
-        if stream is not None:
-            return self.quic.unacknowledged(stream)
-        total = 0
-        finished = []
-        for number in self._outgoing:
-            if self.quic.has_stream(number):
-                total += self.quic.unacknowledged(number)
-            else:
-                finished.append(number)
-        for number in finished:
-            del self._outgoing[number]
-        return total
-
-    def send_datagram(self, data: bytes) -> bool:
-        """See ``Session.send_datagram``."""
-        size = len(self._datagram_prefix) + len(data)
-        if (
-            size > self.quic.datagram_room()
-            or size + 3 > self.quic.datagram_limit()
-            or self.quic.datagrams_waiting() >= self.limits.datagram_queue
-        ):
-            return False
-        self.quic.send_datagram_frame(self._datagram_prefix + data)
-        self.touch()
-        return True
-
     def close_session(self, code: int, reason: str) -> None:
         """See ``Session.close``."""
         self._end_connect_stream(capsule.encode_close(code, reason))
         self._start_linger()
-
-    def stats(self) -> SessionStats:
-        """See ``Session.stats``."""
-        smoothed, smallest = self.quic.rtt_s
-        return SessionStats(
-            rtt_ms=smoothed * 1e3,
-            min_rtt_ms=smallest * 1e3,
-            bytes_sent=self.quic.bytes_sent,
-            bytes_received=self.quic.bytes_received,
-            packets_lost=self.quic.packets_lost,
-            datagram_bytes=self.quic.mtu_bytes,
-            streams_open=self.quic.stream_count(),
-            base_rtt_ms=self.quic.window.base_rtt_s * 1e3,
-            peak_rtt_ms=self.quic.window.peak_rtt_s * 1e3,
-            delivered_bytes=self.quic.window.delivered_bytes,
-        )
 
 
 def _session_code(code: int) -> int:

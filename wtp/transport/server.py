@@ -19,12 +19,12 @@ from wtp.transport.endpoint import is_loopback, plain_address
 from wtp.transport.hardening import (
     AES_ONLY,
     CID_BYTES,
-    verify_aioquic,
 )
 from wtp.transport.limits import MTU_START_BYTES, Limits, check_mtu
 from wtp.transport.link import H3_REQUEST_REJECTED, Link
 from wtp.transport.listener import VERSIONS, Listener
 from wtp.transport.session import Session, SessionEvents
+from wtp.transport.verify import verify_aioquic
 
 __all__ = ["Accept", "Limits", "Server", "serve"]
 
